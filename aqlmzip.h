@@ -1,0 +1,655 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * aqlmzip: compressed weights of language models. This file is the whole public C API; start here.
+ *
+ *	status and errors     aqz_status, aqz_error
+ *	element types         aqz_dtype, aqz_convert
+ *	bytes in and out      aqz_io
+ *	schemes               aqz_scheme ("raw", "2x8g8")
+ *	additive codes        aqz_encode_additive, aqz_decode_additive
+ *	a file, at random     aqz_reader, aqz_cursor
+ *	a file, from a pipe   aqz_stream
+ *	a new file            aqz_writer
+ *	a broken file         aqz_salvage
+ *	models of other tools aqz_source, aqz_safetensors
+ *	the whole job         aqz_plan (compress a model)
+ *
+ * Conventions. Outputs come first, the error last. A pointer is borrowed unless its comment says "free with". Structs
+ * of options start with struct_size = sizeof the struct, so that they can grow. Nothing here prints, exits, reads the
+ * environment or holds global state; objects are not shared between threads unless their comment allows it.
+ * Every call that can fail returns an aqz_status and fills *err if err is not NULL.
+ */
+#ifndef AQLMZIP_H
+#define AQLMZIP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The version of the library and the tool; configure.ac reads it here. */
+#define AQZ_VERSION "0.1.0"
+
+/* The version of the file format that this library writes, and the only one that it reads until 1.0. */
+#define AQZ_FORMAT_MAJOR 0
+#define AQZ_FORMAT_MINOR 1
+
+#if defined(__GNUC__)
+#define AQZ_API __attribute__((visibility("default")))
+#else
+#define AQZ_API
+#endif
+
+/** Returns AQZ_VERSION as the library was built. */
+AQZ_API const char *aqz_version(void);
+
+/* ---- Status and errors ------------------------------------------------------------------------------------------ */
+
+/** What a call came to. The values are ABI: add, never renumber. */
+typedef enum aqz_status {
+	AQZ_OK = 0,
+	AQZ_E_ARGUMENT = 1,    /**< the caller broke the contract of the call, or an option has no such value */
+	AQZ_E_NOMEM = 2,       /**< malloc failed */
+	AQZ_E_MEMLIMIT = 3,    /**< the call would need more than the caller's memlimit_bytes; raise it and retry */
+	AQZ_E_IO = 4,          /**< reading or writing failed; the text says what the system said */
+	AQZ_E_SPACE = 5,       /**< the destination is full: a buffer of the caller's, or the disk */
+	AQZ_E_NOT_FOUND = 6,   /**< no such file, tensor or section */
+	AQZ_E_CANCELLED = 7,   /**< a progress callback asked to stop */
+	AQZ_E_FORMAT = 8,      /**< this is not the kind of file that was asked for */
+	AQZ_E_UNSUPPORTED = 9, /**< the file is sound but needs a version, feature or codec that this library lacks */
+	AQZ_E_TRUNCATED = 10,  /**< the file ends early */
+	AQZ_E_CORRUPT = 11,    /**< a value that no writer makes; the file is broken or hostile */
+	AQZ_E_CHECKSUM = 12,   /**< a hash differs: bytes were changed after they were written */
+	AQZ_E_GPU = 13         /**< no usable GPU, or the GPU failed */
+} aqz_status;
+
+#define AQZ_NO_OFFSET UINT64_MAX
+
+/** The optional last argument of every call that can fail; filled on failure only. */
+typedef struct aqz_error {
+	aqz_status status;
+	uint64_t offset; /**< file offset of the field at fault, or AQZ_NO_OFFSET */
+	char where[64];  /**< the field at fault, "index.tensor[17].dtype"; may be empty */
+	char text[192];  /**< one sentence, no newline, no full stop */
+} aqz_error;
+
+/** Returns the name of a status, "AQZ_E_CORRUPT", or "AQZ_E_?" for a value out of range. */
+AQZ_API const char *aqz_status_name(aqz_status status);
+
+/**
+ * Called now and then by long work, from the calling thread. done and total are in bytes of input (or as the call
+ * says). Return false to stop the work: the call then returns AQZ_E_CANCELLED and cleans up.
+ */
+typedef bool aqz_progress_fn(void *user, uint64_t done, uint64_t total);
+
+/* ---- Element types ---------------------------------------------------------------------------------------------- */
+
+#define AQZ_MAX_RANK 8
+#define AQZ_MAX_NAME_BYTES 1024
+#define AQZ_MAX_TENSORS (UINT32_C(1) << 20)
+
+/** Element types, spec 1.3. The values stand in files. */
+typedef enum aqz_dtype {
+	AQZ_BOOL = 1, AQZ_U8 = 2, AQZ_I8 = 3, AQZ_U16 = 4, AQZ_I16 = 5, AQZ_U32 = 6, AQZ_I32 = 7, AQZ_U64 = 8, AQZ_I64 = 9,
+	AQZ_F16 = 16, AQZ_BF16 = 17, AQZ_F32 = 18, AQZ_F64 = 19, AQZ_C64 = 20,
+	AQZ_F8_E5M2 = 32, AQZ_F8_E4M3 = 33, AQZ_F8_E8M0 = 34, AQZ_F8_E4M3FNUZ = 35, AQZ_F8_E5M2FNUZ = 36,
+	AQZ_F6_E2M3 = 40, AQZ_F6_E3M2 = 41, AQZ_F4 = 42
+} aqz_dtype;
+
+/** Returns the bits of one element, or 0 for a value that is no dtype. */
+AQZ_API unsigned aqz_dtype_bits(aqz_dtype dtype);
+
+/** Returns the safetensors name of a dtype ("BF16"), or NULL for a value that is no dtype. */
+AQZ_API const char *aqz_dtype_name(aqz_dtype dtype);
+
+/** Finds a dtype by its safetensors name; name need not end in NUL. Returns 0 if there is none. */
+AQZ_API aqz_dtype aqz_dtype_find(const char *name, size_t name_bytes);
+
+/**
+ * Converts n elements. From F64, F32, F16, BF16 (any to any of F32, F16, BF16): to a narrower type by one rounding to
+ * nearest even from the source's value, overflow to infinity, NaN to a quiet NaN. dst and src must not overlap.
+ * Returns AQZ_OK, or _UNSUPPORTED for another pair.
+ */
+AQZ_API aqz_status aqz_convert(void *dst, aqz_dtype dst_dtype, const void *src, aqz_dtype src_dtype, size_t n,
+	aqz_error *err);
+
+/* ---- Bytes in and out ------------------------------------------------------------------------------------------- */
+
+/**
+ * Where a container is read from or written to. A callback that a call does not need may be NULL.
+ *
+ * pread  reads exactly n bytes at offset; AQZ_E_TRUNCATED if the file ends before, AQZ_E_IO otherwise. May be called
+ *        from several threads at once.
+ * size   the file's length in bytes.
+ * write  appends all n bytes; AQZ_E_SPACE if the disk is full, AQZ_E_IO otherwise.
+ */
+typedef struct aqz_io {
+	void *user;
+	aqz_status (*pread)(void *user, void *dst, size_t n, uint64_t offset);
+	aqz_status (*size)(void *user, uint64_t *n_bytes);
+	aqz_status (*write)(void *user, const void *src, size_t n);
+} aqz_io;
+
+/** Fills *io for a POSIX file descriptor, which stays the caller's. write() appends at the descriptor's position. */
+AQZ_API void aqz_io_from_fd(aqz_io *io, int fd);
+
+/* ---- Schemes ---------------------------------------------------------------------------------------------------- */
+
+/** How elements become bytes, spec 7. The values stand in files. */
+typedef enum aqz_codec_id {
+	AQZ_CODEC_LOSSLESS = 0, /**< stored, zstd or byte planes, the best of each chunk */
+	AQZ_CODEC_ADDITIVE = 1  /**< additive quantization: sums of codewords times a scale */
+} aqz_codec_id;
+
+/** A codec and its parameters. "raw" is lossless; "MxBgGoO" is additive. */
+typedef struct aqz_scheme {
+	aqz_codec_id codec;
+	uint8_t n_codebooks; /**< M, 1..8 */
+	uint8_t code_bits;   /**< B, 1..16 */
+	uint8_t in_group;    /**< G, input features a codeword spans, 1..64 */
+	uint8_t out_group;   /**< O, output features a codeword spans, 1..64; G * O <= 64 */
+} aqz_scheme;
+
+#define AQZ_SCHEME_TEXT_BYTES 24
+
+/** Reads "raw" or "MxBgG[oO]". Returns AQZ_OK or _ARGUMENT; the error says which values are possible. */
+AQZ_API aqz_status aqz_scheme_parse(aqz_scheme *out, const char *text, aqz_error *err);
+
+/** Writes the canonical name ("2x8g8", "1x16g8o2", "raw") and a NUL to text. */
+AQZ_API void aqz_scheme_format(char text[AQZ_SCHEME_TEXT_BYTES], const aqz_scheme *scheme);
+
+/* ---- Additive codes --------------------------------------------------------------------------------------------- */
+
+/**
+ * A matrix in additive form, spec 7.2 (AQLM, arXiv:2401.06118, section 3.1): with j = column / G, i = row / O,
+ *
+ *	W[row, column] = scales[i] * sum over m of codebooks[m][code(i, j, m)][row % O][column % G]
+ */
+typedef struct aqz_additive {
+	aqz_scheme scheme;
+	uint64_t rows, cols;      /**< of the matrix; need not be multiples of O and G */
+	uint64_t code_rows;       /**< ceil(rows / O) */
+	uint64_t groups;          /**< ceil(cols / G) */
+	uint8_t *codes;           /**< T64 tiles, spec 7.2.2; aqz_additive_codes_bytes() bytes, 64-byte aligned */
+	size_t codes_bytes;
+	aqz_dtype codebook_dtype; /**< F32, F16, BF16 or I8 */
+	void *codebooks;          /**< [M][2^B][O][G] in codebook_dtype */
+	float *codebook_scales;   /**< [M][O*G], I8 only (the value is the integer times this); else NULL */
+	aqz_dtype scale_dtype;    /**< F32, F16 or BF16 */
+	void *scales;             /**< [code_rows] in scale_dtype */
+} aqz_additive;
+
+/** Frees what the encoder allocated in *a and zeroes it. NULL is allowed. */
+AQZ_API void aqz_additive_free(aqz_additive *a);
+
+/** Stored bytes of the codes of rows [0, code_rows) with so many groups, or 0 on overflow. */
+AQZ_API uint64_t aqz_additive_codes_bytes(const aqz_scheme *scheme, uint64_t code_rows, uint64_t groups);
+
+typedef struct aqz_encode_options {
+	size_t struct_size;
+	int effort;               /**< 1..9, 0 = 5: beam, sweeps and training size, docs/encoder.md */
+	uint64_t seed;            /**< of the codebook start; the same seed gives the same result */
+	unsigned n_threads;       /**< 0 = all processors; never changes the result */
+	uint64_t memlimit_bytes;  /**< 0 = none */
+	aqz_dtype codebook_dtype; /**< 0 = F16 */
+	aqz_dtype scale_dtype;    /**< 0 = F16 */
+	aqz_progress_fn *progress; /**< in thousandths; may be NULL */
+	void *progress_user;
+} aqz_encode_options;
+
+/**
+ * Encodes a matrix: residual k-means start, beam search over the codebooks of a group, codebooks by least squares,
+ * scales in closed form (quantization in the plain metric; the input statistics come later).
+ *
+ * out     free with aqz_additive_free(); zeroed on failure.
+ * w       [rows][cols], row-major, finite. Rounding to the storage types of the codebooks and scales is included.
+ * rel_mse NULL, or set to sum (W - W_hat)^2 / sum W^2 (0 for a zero matrix), W_hat as the decoder gives it in F32.
+ *
+ * Returns AQZ_OK; _ARGUMENT (empty matrix, non-finite weights, bad options), _NOMEM, _MEMLIMIT, _CANCELLED.
+ */
+AQZ_API aqz_status aqz_encode_additive(aqz_additive *out, double *rel_mse, const float *w, uint64_t rows, uint64_t cols,
+	const aqz_scheme *scheme, const aqz_encode_options *opt, aqz_error *err);
+
+/** Bytes of memory that aqz_encode_additive needs beside w, as an upper bound. */
+AQZ_API uint64_t aqz_encode_additive_memory(uint64_t rows, uint64_t cols, const aqz_scheme *scheme,
+	const aqz_encode_options *opt);
+
+/**
+ * Reconstructs rows [row_begin, row_end), spec 7.2.4: codewords summed m = 0..M-1 in binary32 without contraction,
+ * times the scale, one rounding to dtype (F32, F16 or BF16). dst: [row_end - row_begin][cols], densely packed.
+ * Returns AQZ_OK or _ARGUMENT, _NOMEM.
+ */
+AQZ_API aqz_status aqz_decode_additive(void *dst, aqz_dtype dtype, const aqz_additive *a, uint64_t row_begin,
+	uint64_t row_end, aqz_error *err);
+
+/* ---- What a file holds ------------------------------------------------------------------------------------------ */
+
+/** Kinds of sections, spec 5.2.2. The values stand in files; an unknown kind is refused. */
+typedef enum aqz_kind {
+	AQZ_KIND_TENSOR = 1,        /**< elements of a tensor, in the form of the section's codec */
+	AQZ_KIND_CODEBOOK = 16,     /**< rows codewords of cols values; one or more codebooks one after the other */
+	AQZ_KIND_CODEBOOK_SCALES = 17, /**< [M][O*G] multipliers of integer codebooks */
+	AQZ_KIND_ROW_SCALES = 18,
+	AQZ_KIND_COLUMN_SCALES = 19,
+	AQZ_KIND_GROUP_SCALES = 20,
+	AQZ_KIND_ENTROPY_TABLE = 21,
+	AQZ_KIND_SIGNS = 22,
+	AQZ_KIND_BIAS = 23,
+	AQZ_KIND_PERMUTATION = 24,
+	AQZ_KIND_FILE = 32,         /**< an attached file, restored byte for byte under its name */
+	AQZ_KIND_SOURCE_HEADER = 33, /**< the header of a source safetensors file, under that file's name */
+	AQZ_KIND_METADATA = 34      /**< a JSON object about the whole file: "provenance" */
+} aqz_kind;
+
+/** Returns "codebook", "file" and so on, or NULL for a value that is no kind. */
+AQZ_API const char *aqz_kind_name(aqz_kind kind);
+
+/** Why a tensor that a scheme was asked for is stored lossless. The values stand in files. */
+typedef enum aqz_raw_reason {
+	AQZ_RAW_ASKED = 0,      /**< it was to be lossless */
+	AQZ_RAW_NOT_SMALLER = 1, /**< its coded form would be no smaller */
+	AQZ_RAW_NON_FINITE = 2, /**< it holds infinities or NaN */
+	AQZ_RAW_DTYPE = 3,      /**< its dtype is none that the codec writes */
+	AQZ_RAW_SHAPE = 4       /**< it is no matrix */
+} aqz_raw_reason;
+
+/** A section names other sections that its codec needs: sections [first, first + count), for rows [begin, end). */
+typedef struct aqz_ref {
+	aqz_kind kind;
+	uint32_t first, count;
+	uint64_t row_begin, row_end; /**< code rows; must start at multiples of 64 and cover all of them in order */
+} aqz_ref;
+
+/** A section as declared and stored. */
+typedef struct aqz_section_info {
+	uint32_t number;
+	aqz_kind kind;
+	aqz_scheme scheme;     /**< the codec and its parameters */
+	aqz_dtype dtype;       /**< of the decoded elements */
+	uint64_t rows, cols;   /**< the coded view: decoded elements are rows x cols, row-major */
+	uint32_t chunk_rows;   /**< code rows (rows / out_group) of a chunk: 64 * 2^k; the last chunk may have fewer */
+	uint32_t n_chunks;
+	const char *name;      /**< "" but for files, source headers and metadata; ends in NUL */
+	const aqz_ref *refs;
+	uint32_t n_refs;
+	uint64_t decoded_bytes;
+	uint64_t stored_bytes; /**< payloads of its chunks; 0 in a stream, where it is not known yet */
+	uint64_t content[2];   /**< unseeded XXH3-128 (low, high) of the decoded bytes; 0 for tensors and in a stream */
+} aqz_section_info;
+
+/** What the encoder measured and recorded; a flag says that a value is there. */
+typedef struct aqz_measured {
+	bool has_rel_mse;
+	double rel_mse;        /**< sum (W - W_hat)^2 / sum W^2 */
+	bool has_loss;
+	double loss_before, loss_after; /**< tr(E H E^T) / tr(W H W^T), of the start and of the result */
+	aqz_raw_reason raw_reason;
+	uint8_t effort;        /**< 0 if not recorded */
+} aqz_measured;
+
+/** A tensor as declared. */
+typedef struct aqz_tensor_info {
+	uint32_t number;
+	const char *name;      /**< UTF-8, ends in NUL, holds none */
+	size_t name_bytes;
+	aqz_dtype dtype;
+	uint32_t rank;
+	uint64_t shape[AQZ_MAX_RANK];
+	uint64_t n_elements;
+	uint64_t n_bytes;      /**< of the elements in dtype */
+	uint32_t section;      /**< of its elements */
+	uint32_t leading;      /**< leading dimensions folded into the view's rows, before the row dimension (experts) */
+	bool transposed;       /**< the view's rows are the tensor's last dimension, its columns the others */
+	bool alias;            /**< the section was declared for an earlier tensor */
+	aqz_measured measured;
+} aqz_tensor_info;
+
+/** The whole file. */
+typedef struct aqz_file_info {
+	uint16_t major, minor;
+	uint64_t features_read, features_write, features_optional;
+	uint8_t id[16];
+	uint32_t alignment;    /**< of chunk payloads, bytes: 64 or 4096 */
+	uint64_t n_bytes;
+	uint64_t root[2];      /**< XXH3-128 (low, high) over all digests, spec 8.3 */
+	uint32_t n_sections, n_tensors;
+	uint64_t n_chunks;
+} aqz_file_info;
+
+/** Where the file's bytes went; the fields add up to the file's size. Payload bytes unless said otherwise. */
+typedef struct aqz_ledger {
+	uint64_t header;    /**< superblock and footer, whole */
+	uint64_t index;     /**< payload of the index */
+	uint64_t records;   /**< payloads of the records frames */
+	uint64_t codes;     /**< tensors that are not lossless */
+	uint64_t codebooks; /**< codebooks and their scales */
+	uint64_t scales;    /**< row, column and group scales */
+	uint64_t parameters; /**< other parameter sections */
+	uint64_t raw;       /**< lossless tensors */
+	uint64_t files;     /**< attached files and source headers */
+	uint64_t metadata;
+	uint64_t frames;    /**< frame headers but the footer's */
+	uint64_t padding;   /**< zero bytes after payloads, and payloads of padding frames */
+	uint64_t other;     /**< payloads of ancillary frames that this library does not know */
+	uint64_t total;     /**< the sum of the above = the file's size */
+} aqz_ledger;
+
+/* ---- Reading at random ------------------------------------------------------------------------------------------ */
+
+/** An open container. Immutable: threads may share it. */
+typedef struct aqz_reader aqz_reader;
+
+typedef struct aqz_reader_options {
+	size_t struct_size;
+	uint64_t memlimit_bytes; /**< 0 = none; else no call allocates more, but for windows of up to 1 MiB a thread */
+	bool skip_decoded_hash;  /**< do not check hashes of decoded elements; stored bytes are always checked */
+} aqz_reader_options;
+
+/**
+ * Opens a container: reads and checks the footer and the index (two reads); touches no tensor data.
+ *
+ * out  set to the reader, NULL on failure. Free with aqz_reader_close().
+ * io   copied; io->user must live until close. Needs pread and size.
+ * opt  NULL for defaults.
+ *
+ * Returns AQZ_OK; _ARGUMENT, _NOMEM, _MEMLIMIT, _IO; _FORMAT if this is not our file; _UNSUPPORTED if a hash holds but
+ * a version, feature, kind or codec is newer than this library; _TRUNCATED, _CORRUPT, _CHECKSUM if the file is broken.
+ */
+AQZ_API aqz_status aqz_reader_open(aqz_reader **out, const aqz_io *io, const aqz_reader_options *opt, aqz_error *err);
+AQZ_API void aqz_reader_close(aqz_reader *reader);
+
+AQZ_API const aqz_file_info *aqz_reader_file(const aqz_reader *reader);
+/** Tensor i in file order, or NULL. Lives as long as the reader. */
+AQZ_API const aqz_tensor_info *aqz_reader_tensor(const aqz_reader *reader, uint32_t i);
+/** The tensor of that name, or NULL. */
+AQZ_API const aqz_tensor_info *aqz_reader_find(const aqz_reader *reader, const char *name, size_t name_bytes);
+/** Section i in file order, or NULL. Lives as long as the reader. */
+AQZ_API const aqz_section_info *aqz_reader_section(const aqz_reader *reader, uint32_t i);
+AQZ_API void aqz_reader_ledger(const aqz_reader *reader, aqz_ledger *out);
+/**
+ * File bytes that a tensor costs: its chunks with frame headers and padding, its records and index entries, and its
+ * parameter sections divided by the number of tensors that share them.
+ */
+AQZ_API double aqz_reader_tensor_file_bytes(const aqz_reader *reader, const aqz_tensor_info *tensor);
+
+/** Reads rows of one section; holds its parameters and scratch memory. One thread at a time. */
+typedef struct aqz_cursor aqz_cursor;
+
+/** Reads the parameters of the section. The reader must outlive the cursor. Free with aqz_cursor_close(). */
+AQZ_API aqz_status aqz_cursor_open(aqz_cursor **out, const aqz_reader *reader, uint32_t section, aqz_error *err);
+/**
+ * Decodes rows [row_begin, row_end) of the coded view to dst, densely packed; dst_bytes must be their exact size (rows
+ * of sub-byte elements must start and end at whole bytes). Reads only the chunks that hold them; checks the stored hash
+ * before and the decoded hash after decoding.
+ * Returns AQZ_OK; _ARGUMENT; _CHECKSUM, _CORRUPT, _TRUNCATED, _IO, _NOMEM, _MEMLIMIT.
+ */
+AQZ_API aqz_status aqz_cursor_read(aqz_cursor *cursor, uint64_t row_begin, uint64_t row_end, void *dst,
+	size_t dst_bytes, aqz_error *err);
+AQZ_API void aqz_cursor_close(aqz_cursor *cursor);
+
+/** Reads a whole tensor in its own shape (transposed views are turned back); dst_bytes = tensor->n_bytes. */
+AQZ_API aqz_status aqz_reader_read_tensor(const aqz_reader *reader, const aqz_tensor_info *tensor, void *dst,
+	size_t dst_bytes, aqz_error *err);
+
+/** How deep aqz_reader_verify looks. */
+typedef enum aqz_verify_level {
+	AQZ_VERIFY_QUICK = 0,  /**< superblock, index, footer and the header of every frame */
+	AQZ_VERIFY_STORED = 1, /**< and the hash of every stored byte */
+	AQZ_VERIFY_FULL = 2    /**< and decodes every chunk and compares the hash of its elements */
+} aqz_verify_level;
+
+/**
+ * One finding of verify: section and chunk; UINT32_MAX for both when it is no section's, for the chunk when it is the
+ * whole section's. May be called from any thread, but by one at a time.
+ */
+typedef void aqz_verify_fn(void *user, uint32_t section, uint32_t chunk, const aqz_error *what);
+
+/**
+ * Checks the file; goes on after a finding and reports each. progress is in bytes of the file.
+ * Returns AQZ_OK, or the status of the first finding; _CANCELLED, _NOMEM, _IO.
+ */
+AQZ_API aqz_status aqz_reader_verify(const aqz_reader *reader, aqz_verify_level level, unsigned n_threads,
+	aqz_verify_fn *report, void *report_user, aqz_progress_fn *progress, void *progress_user, aqz_error *err);
+
+/* ---- Reading from a pipe ---------------------------------------------------------------------------------------- */
+
+/** A push decoder: give it the file's bytes in any pieces, get checked rows. */
+typedef struct aqz_stream aqz_stream;
+
+/** What a stream tells. Any callback may be NULL; one that returns a status other than AQZ_OK stops the stream. */
+typedef struct aqz_stream_events {
+	void *user;
+	aqz_status (*section)(void *user, const aqz_section_info *section); /**< declared; info lives until close */
+	aqz_status (*tensor)(void *user, const aqz_tensor_info *tensor);    /**< declared, after its section */
+	/** Decoded rows of a section, after both hashes were checked. data lives until the callback returns. */
+	aqz_status (*rows)(void *user, const aqz_section_info *section, uint64_t row_begin, uint64_t n_rows,
+		const void *data, size_t n_bytes);
+} aqz_stream_events;
+
+AQZ_API aqz_status aqz_stream_open(aqz_stream **out, const aqz_stream_events *events, const aqz_reader_options *opt,
+	aqz_error *err);
+/** Takes the next n bytes. After an error every further call returns the same status. */
+AQZ_API aqz_status aqz_stream_push(aqz_stream *stream, const void *data, size_t n, aqz_error *err);
+/** Says that the input has ended: checks that the footer was seen, and was the last byte. _TRUNCATED if not. */
+AQZ_API aqz_status aqz_stream_finish(aqz_stream *stream, aqz_error *err);
+AQZ_API void aqz_stream_close(aqz_stream *stream);
+
+/* ---- Writing ---------------------------------------------------------------------------------------------------- */
+
+/** Writes a container in one pass, without seeking. */
+typedef struct aqz_writer aqz_writer;
+
+typedef struct aqz_writer_options {
+	size_t struct_size;
+	uint8_t id[16];          /**< the file's id: aqz_plan makes it from the options and the source; never random */
+	uint32_t alignment;      /**< of chunk payloads: 0 or 64, or 4096 */
+	uint64_t chunk_bytes;    /**< decoded bytes that a chunk should hold, 0 = 4 MiB; 64 rows may need more */
+	int effort;              /**< 1..9 for lossless chunks, 0 = 5 */
+	unsigned n_threads;      /**< 0 = all processors; never changes the bytes */
+	uint64_t memlimit_bytes; /**< 0 = none */
+} aqz_writer_options;
+
+/** io is copied and needs write only. Free with aqz_writer_close(), which finishes nothing. */
+AQZ_API aqz_status aqz_writer_open(aqz_writer **out, const aqz_io *io, const aqz_writer_options *opt, aqz_error *err);
+AQZ_API void aqz_writer_close(aqz_writer *writer);
+
+/**
+ * Declares a parameter section (kinds 16..24) of rows x cols elements and copies its data. If a section of the same
+ * kind, dtype, shape and content is there already, *section is that one and nothing is stored again.
+ */
+AQZ_API aqz_status aqz_writer_param(aqz_writer *writer, uint32_t *section, aqz_kind kind, aqz_dtype dtype,
+	uint64_t rows, uint64_t cols, const void *data, aqz_error *err);
+
+/** Declares a file (kinds 32..34) of n_bytes; its bytes follow by aqz_writer_put. name: a base name, 1..255 bytes. */
+AQZ_API aqz_status aqz_writer_file(aqz_writer *writer, aqz_kind kind, const char *name, uint64_t n_bytes,
+	aqz_error *err);
+
+typedef struct aqz_tensor_desc {
+	size_t struct_size;
+	const char *name;
+	size_t name_bytes;
+	aqz_dtype dtype;
+	uint32_t rank;
+	uint64_t shape[AQZ_MAX_RANK];
+	aqz_scheme scheme;
+	uint32_t leading;      /**< additive: see aqz_tensor_info */
+	bool transposed;
+	const aqz_ref *refs;   /**< additive: its codebooks and scales */
+	uint32_t n_refs;
+	aqz_measured measured;
+} aqz_tensor_desc;
+
+/**
+ * Declares a tensor; its data follow by aqz_writer_put: for a lossless tensor its elements, for an additive one its T64
+ * codes. The view of a lossless tensor is chosen by the writer (rows = all dimensions but the last, where it fits).
+ */
+AQZ_API aqz_status aqz_writer_tensor(aqz_writer *writer, uint32_t *section, const aqz_tensor_desc *tensor,
+	aqz_error *err);
+/** Declares a second name for the elements of an earlier tensor; dtype and shape may not differ. */
+AQZ_API aqz_status aqz_writer_alias(aqz_writer *writer, const char *name, size_t name_bytes, uint32_t tensor,
+	aqz_error *err);
+/** The next n bytes of what was declared last, in any pieces. */
+AQZ_API aqz_status aqz_writer_put(aqz_writer *writer, const void *data, size_t n, aqz_error *err);
+/** Declares an additive matrix of a tensor and writes all of it: codebooks, scales, codes. desc->refs are ignored. */
+AQZ_API aqz_status aqz_writer_additive(aqz_writer *writer, const aqz_tensor_desc *tensor, const aqz_additive *a,
+	aqz_error *err);
+/** Writes index and footer. *n_bytes, if not NULL, is the size of the file. */
+AQZ_API aqz_status aqz_writer_finish(aqz_writer *writer, uint64_t *n_bytes, aqz_error *err);
+
+/* ---- A broken file ---------------------------------------------------------------------------------------------- */
+
+/** What aqz_salvage did with a tensor, file or section: name, its kind, chunks kept of chunks declared. */
+typedef struct aqz_salvaged {
+	const char *name;
+	aqz_kind kind;
+	bool kept;
+	uint32_t chunks_intact, chunks;
+	char why[96]; /**< "" if kept */
+} aqz_salvaged;
+
+typedef void aqz_salvage_fn(void *user, const aqz_salvaged *what);
+
+/**
+ * Writes a sound container from the intact parts of a broken one: by its index where that is whole, else by its chunk
+ * frames. Tensors and files are kept whole or not at all; report is called for each.
+ * Returns AQZ_OK if a file was written (even if parts were lost: *n_lost counts them); _FORMAT if there is nothing to
+ * find; _IO, _SPACE, _NOMEM, _MEMLIMIT, _CANCELLED.
+ */
+AQZ_API aqz_status aqz_salvage(const aqz_io *in, const aqz_io *out, uint64_t memlimit_bytes, aqz_salvage_fn *report,
+	void *report_user, aqz_progress_fn *progress, void *progress_user, uint32_t *n_lost, aqz_error *err);
+
+/* ---- Models of other tools -------------------------------------------------------------------------------------- */
+
+/** One tensor of a safetensors header or of a model folder. */
+typedef struct aqz_source_tensor {
+	const char *name; /**< ends in NUL */
+	size_t name_bytes;
+	aqz_dtype dtype;
+	uint32_t rank;
+	uint64_t shape[AQZ_MAX_RANK];
+	uint64_t n_elements;
+	uint64_t n_bytes;
+	uint32_t file;         /**< which of the source's safetensors files */
+	uint64_t offset;       /**< of the first byte in that file */
+} aqz_source_tensor;
+
+/** A parsed safetensors header. */
+typedef struct aqz_safetensors {
+	aqz_source_tensor *tensors; /**< in the order of their offsets */
+	uint32_t n_tensors;
+	char *metadata;        /**< the __metadata__ object as JSON text, or NULL */
+	uint64_t header_bytes; /**< 8 + N: where the data start */
+	uint64_t data_bytes;
+	void *storage;         /**< owns the names */
+} aqz_safetensors;
+
+/** The largest N, bytes of JSON, that safetensors allows. */
+#define AQZ_SAFETENSORS_MAX_HEADER UINT64_C(100000000)
+
+/**
+ * Parses a safetensors header strictly. header: the first n bytes of the file, at least 8 + N. file_bytes: the length
+ * of the whole file, which must be 8 + N + data. Free with aqz_safetensors_free().
+ * Returns AQZ_OK; _FORMAT, _CORRUPT, _UNSUPPORTED (dtype, rank), _TRUNCATED, _NOMEM, _MEMLIMIT (0 = no limit).
+ */
+AQZ_API aqz_status aqz_safetensors_parse(aqz_safetensors *out, const void *header, size_t n, uint64_t file_bytes,
+	uint64_t memlimit_bytes, aqz_error *err);
+AQZ_API void aqz_safetensors_free(aqz_safetensors *s);
+/**
+ * Makes the header (length word included) of a file that holds these tensors one after the other in the given order;
+ * *bytes is freed with free(). metadata: NULL, or a JSON object of strings. Data start at a multiple of 8. Offsets in
+ * tensors are ignored. Returns AQZ_OK; _ARGUMENT, _NOMEM.
+ */
+AQZ_API aqz_status aqz_safetensors_header(uint8_t **bytes, size_t *n, const aqz_source_tensor *tensors,
+	uint32_t n_tensors, const char *metadata, aqz_error *err);
+
+/** A model as other tools keep it: one safetensors file, or a folder with shards, config.json and tokenizer files. */
+typedef struct aqz_source aqz_source;
+
+/** A whole file of the source: a safetensors file (header_bytes > 0) or another regular file of the folder. */
+typedef struct aqz_source_file {
+	const char *name;      /**< base name */
+	uint64_t n_bytes;
+	uint64_t header_bytes; /**< of a safetensors file: 8 + N; 0 for an attached file */
+} aqz_source_file;
+
+/** Opens path. Names, shapes and offsets are checked; tensor data are not read. Free with aqz_source_close(). */
+AQZ_API aqz_status aqz_source_open(aqz_source **out, const char *path, uint64_t memlimit_bytes, aqz_error *err);
+AQZ_API void aqz_source_close(aqz_source *source);
+AQZ_API bool aqz_source_is_folder(const aqz_source *source);
+/** Tensor i: by file, then offset; NULL at the end. */
+AQZ_API const aqz_source_tensor *aqz_source_get(const aqz_source *source, uint32_t i);
+AQZ_API uint32_t aqz_source_n_tensors(const aqz_source *source);
+/** File i: safetensors files first, then attached files by name; NULL at the end. */
+AQZ_API const aqz_source_file *aqz_source_get_file(const aqz_source *source, uint32_t i);
+/** Reads n bytes at offset of file i. May be called from several threads. */
+AQZ_API aqz_status aqz_source_read(const aqz_source *source, uint32_t file, uint64_t offset, void *dst, size_t n,
+	aqz_error *err);
+
+/* ---- The whole job: a model in, a container out ----------------------------------------------------------------- */
+
+/** "Tensors whose name matches glob get scheme"; the last rule that matches wins. */
+typedef struct aqz_rule {
+	const char *glob; /**< fnmatch(3): * and ? and [set], over the whole name */
+	aqz_scheme scheme;
+} aqz_rule;
+
+/** What to do with weights that are not finite. */
+typedef enum aqz_non_finite {
+	AQZ_NON_FINITE_ERROR = 0,
+	AQZ_NON_FINITE_RAW = 1 /**< store that tensor lossless and warn */
+} aqz_non_finite;
+
+typedef struct aqz_compress_options {
+	size_t struct_size;
+	aqz_scheme scheme;       /**< of the 2-D projections of attention and MLP; the rest is lossless */
+	const aqz_rule *rules;   /**< over the default */
+	uint32_t n_rules;
+	int effort;              /**< 1..9, 0 = 5 */
+	uint64_t seed;
+	unsigned n_threads;      /**< 0 = all processors; never changes the bytes */
+	uint64_t memlimit_bytes; /**< 0 = none */
+	aqz_dtype codebook_dtype, scale_dtype; /**< 0 = F16 */
+	uint32_t alignment;      /**< 0 = 64 */
+	aqz_non_finite non_finite;
+	const uint8_t *id;       /**< NULL = hash of the canonical options and the tensor table */
+	aqz_progress_fn *progress; /**< bytes of the source's tensors */
+	void *progress_user;
+	void (*warn)(void *user, const char *line); /**< may be NULL */
+	/** Called as each tensor starts (measured is NULL) and ends; may be NULL. */
+	void (*tensor)(void *user, const aqz_source_tensor *t, const aqz_scheme *scheme, const aqz_measured *measured);
+	void *user;              /**< of warn and tensor */
+} aqz_compress_options;
+
+/** What one tensor is going to become. */
+typedef struct aqz_plan_entry {
+	const aqz_source_tensor *tensor;
+	aqz_scheme scheme;
+	aqz_raw_reason raw_reason;
+	uint64_t stored_bytes;   /**< additive: exact payload bytes; lossless: the upper bound */
+	uint64_t memory_bytes;   /**< that encoding it needs */
+} aqz_plan_entry;
+
+/** What compressing a source will do. */
+typedef struct aqz_plan aqz_plan;
+
+/** Decides each tensor's scheme. source and what opt points to must outlive the plan. Free with aqz_plan_free(). */
+AQZ_API aqz_status aqz_plan_make(aqz_plan **out, const aqz_source *source, const aqz_compress_options *opt,
+	aqz_error *err);
+AQZ_API void aqz_plan_free(aqz_plan *plan);
+/** Entry i, in the order of the source's tensors; NULL at the end. */
+AQZ_API const aqz_plan_entry *aqz_plan_get(const aqz_plan *plan, uint32_t i);
+/** The most memory that running the plan needs, and the most bytes that the file can have. */
+AQZ_API void aqz_plan_totals(const aqz_plan *plan, uint64_t *memory_bytes, uint64_t *file_bytes_bound);
+/** True if a tensor of this name and shape is a projection of attention or MLP, which the default scheme is for. */
+AQZ_API bool aqz_is_projection(const char *name, uint32_t rank);
+/** Compresses. out needs write only. *n_bytes, if not NULL, is the size of the file. */
+AQZ_API aqz_status aqz_plan_run(const aqz_plan *plan, const aqz_io *out, uint64_t *n_bytes, aqz_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* compress, inside: the job (compress.c) and what is said about it (compress_report.c). */
+#ifndef AQZ_CLI_COMPRESS_H
+#define AQZ_CLI_COMPRESS_H
+
+#include "cli/json.h"
+
+typedef struct compress_result {
+	const aqz_source_tensor *tensor;
+	aqz_scheme scheme;
+	aqz_measured measured;
+} compress_result;
+
+typedef struct compress_job {
+	const cli_common *common;
+	const char *model, *output; /* output "-": standard output */
+	const aqz_source *source;
+	bool dry_run;
+	cli_progress progress;
+	double start;
+	uint64_t out_bytes;
+	uint32_t n_tensors, n_results;
+	compress_result *results; /* in the order in which tensors were done */
+	json_t *warnings;         /* NULL without --json */
+} compress_job;
+
+/* What the plan would do, as a table or JSON. Both return an exit code. */
+int compress_dry_run(const compress_job *job, const aqz_plan *plan);
+/* What was done. */
+int compress_report(const compress_job *job, const aqz_plan *plan);
+
+#endif

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+# Completion of aqlmzip for bash; needs no helper functions.
+
+_aqlmzip() {
+	local cur prev command='' options='' i
+	COMPREPLY=()
+	cur=${COMP_WORDS[COMP_CWORD]}
+	prev=${COMP_WORDS[COMP_CWORD - 1]}
+	local commands='compress decompress info verify salvage bench help version'
+	local schemes='raw 2x8g8 1x16g8 4x8g8 3x8g8 1x8g8 4x8g16'
+
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		if [[ ${COMP_WORDS[i]} != -* ]]; then
+			command=${COMP_WORDS[i]}
+			break
+		fi
+	done
+
+	case $command in
+	'')
+		mapfile -t COMPREPLY < <(compgen -W "$commands --help --version" -- "$cur")
+		return
+		;;
+	help)
+		mapfile -t COMPREPLY < <(compgen -W "$commands --help" -- "$cur")
+		return
+		;;
+	compress)
+		options='-o --output -s --scheme -t --tensors -e --effort --seed --codebook-dtype --scale-dtype --align
+			--non-finite --id -n --dry-run -T --threads -M --memory -f --force -q --quiet -v --verbose --json'
+		;;
+	decompress)
+		options='-o --output -t --tensor -r --rows -d --dtype --original -T --threads -M --memory -f --force -q --quiet
+			-v --verbose'
+		;;
+	info) options='-t --tensors -M --memory --json' ;;
+	verify) options='--quick --full --against -T --threads -M --memory -q --quiet -v --verbose --json' ;;
+	salvage) options='-o --output -f --force -M --memory -q --quiet -v --verbose --json' ;;
+	bench) options='-s --scheme --size -e --effort -T --threads -q --quiet --json' ;;
+	version) ;;
+	*) return ;;
+	esac
+	options="$options -h --help"
+
+	case $prev in
+	--scheme | -s)
+		mapfile -t COMPREPLY < <(compgen -W "$schemes" -- "$cur")
+		return
+		;;
+	--effort | -e)
+		mapfile -t COMPREPLY < <(compgen -W '1 2 3 4 5 6 7 8 9' -- "$cur")
+		return
+		;;
+	--codebook-dtype | --scale-dtype | --dtype | -d)
+		mapfile -t COMPREPLY < <(compgen -W 'f16 bf16 f32' -- "$cur")
+		return
+		;;
+	--align)
+		mapfile -t COMPREPLY < <(compgen -W '64 4096' -- "$cur")
+		return
+		;;
+	--non-finite)
+		mapfile -t COMPREPLY < <(compgen -W 'error raw' -- "$cur")
+		return
+		;;
+	--tensors | --tensor | -t | --rows | -r | --seed | --threads | -T | --memory | -M | --id | --size) return ;;
+	esac
+
+	if [[ $cur == -* ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
+	else
+		compopt -o filenames 2>/dev/null
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+	fi
+}
+complete -F _aqlmzip aqlmzip

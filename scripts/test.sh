@@ -1,0 +1,117 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Installs what is missing, builds and runs all tests; the last line is the total.
+#
+#	sh scripts/test.sh          the normal build; ASan and UBSan (clang); every fuzz target from its seeds
+#	sh scripts/test.sh quick    the normal build only
+#
+# AQZ_FUZZ_SECONDS is how long each fuzz target runs (20). Exit status 1 if anything failed.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+mode=${1:-all}
+case $mode in
+all | quick) ;;
+*)
+	echo "usage: sh scripts/test.sh [quick]" >&2
+	exit 2
+	;;
+esac
+seconds=${AQZ_FUZZ_SECONDS:-20}
+jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+passed=0
+failed=0
+
+# Tests share the processors: a thread that waits should not spin, and a slow machine is no failure.
+OMP_WAIT_POLICY=passive
+CK_TIMEOUT_MULTIPLIER=${CK_TIMEOUT_MULTIPLIER:-10}
+ASAN_OPTIONS=${ASAN_OPTIONS:-allocator_may_return_null=1:detect_stack_use_after_return=1}
+UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+export OMP_WAIT_POLICY CK_TIMEOUT_MULTIPLIER ASAN_OPTIONS UBSAN_OPTIONS
+
+say() { printf '\n== %s\n' "$*"; }
+
+count() {
+	if [ "$1" -eq 0 ]; then
+		passed=$((passed + 1))
+	else
+		failed=$((failed + 1))
+		echo "FAIL: $2"
+	fi
+}
+
+# again FOLDER: LeakSanitizer gives up, and the test with it, if a thread ends just as it looks; that says nothing about
+# the library. Only such tests run once more.
+again() {
+	names=$(cd "$1" && grep -l 'LeakSanitizer has encountered a fatal error' tests/*.log tests/*/*.log 2>/dev/null |
+		while read -r log; do
+			test=${log%.log}
+			grep -q '^:global-test-result: FAIL' "$test.trs" || continue
+			[ -f "../$test.sh" ] && test=$test.sh
+			echo "$test"
+		done | tr '\n' ' ')
+	[ -n "$names" ] || return 0
+	say "$1: LeakSanitizer gave up; again: $names"
+	make -s -C "$1" check VERBOSE=1 TESTS="$names"
+}
+
+# check FOLDER CONFIGURE_ARGUMENT...: builds, runs make check; totals.sh reads what it leaves.
+check() {
+	folder=$1
+	say "$@"
+	[ ! -d "$folder" ] || find "$folder" -name '*.trs' -exec rm -f {} +
+	if ! sh scripts/build.sh "$@"; then
+		count 1 "$folder does not build"
+		return
+	fi
+	make -s -C "$folder" -j"$jobs" check VERBOSE=1 || {
+		again "$folder"
+		# Failed tests are counted from their results; this is for a make that ran none.
+		[ -n "$(find "$folder" -name '*.trs')" ] || count 1 "$folder: make check"
+	}
+}
+
+# Each target first replays past findings, then searches from generated seeds. It ends with status 0 or has found
+# something, which then lies in build-fuzz/findings/.
+fuzz() {
+	folder=build-fuzz
+	say "$folder: $seconds s for each target"
+	if ! sh scripts/build.sh $folder CC=clang CFLAGS='-O1 -g' --enable-fuzzing --disable-shared; then
+		count 1 "$folder does not build"
+		return
+	fi
+	rm -rf $folder/seeds $folder/work
+	mkdir -p $folder/seeds $folder/work $folder/findings
+	$folder/fuzz/make_seeds $folder/seeds
+	count $? "fuzz/make_seeds"
+	for source in fuzz/fuzz_*.c; do
+		name=$(basename "$source" .c)
+		target=$folder/fuzz/$name
+		kind=${name#fuzz_}
+		mkdir -p "$folder/work/$name"
+		if [ -d "fuzz/corpus/$kind" ]; then
+			"$target" -rss_limit_mb=1024 -timeout=10 fuzz/corpus/"$kind"/* >"$folder/work/$name.replay" 2>&1
+			rc=$?
+			[ $rc -eq 0 ] || tail -n 40 "$folder/work/$name.replay"
+			count $rc "$name: replay of fuzz/corpus/$kind"
+		fi
+		"$target" -max_total_time="$seconds" -rss_limit_mb=1024 -timeout=10 -dict="fuzz/$name.dict" \
+			-artifact_prefix="$folder/findings/$name-" -print_final_stats=1 \
+			"$folder/work/$name" "$folder/seeds/$kind" >"$folder/work/$name.log" 2>&1
+		rc=$?
+		[ $rc -eq 0 ] || tail -n 40 "$folder/work/$name.log"
+		grep -h 'number_of_executed_units' "$folder/work/$name.log" | sed "s|^|$name: |"
+		count $rc "$name"
+	done
+}
+
+sh scripts/deps.sh test || exit 1
+check build
+if [ "$mode" = all ]; then
+	check build-asan CC=clang CFLAGS='-O1 -g' --enable-sanitizers --disable-shared
+	fuzz
+	say totals
+	sh scripts/totals.sh --plus $passed $failed build build-asan
+else
+	say totals
+	sh scripts/totals.sh --plus $passed $failed build
+fi
