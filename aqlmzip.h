@@ -12,11 +12,13 @@
  *	a new file            aqz_writer
  *	a broken file         aqz_salvage
  *	models of other tools aqz_source, aqz_safetensors
+ *	what a model was fed  aqz_stats
  *	the whole job         aqz_plan (compress a model)
  *
  * Conventions. Outputs come first, the error last. A pointer is borrowed unless its comment says "free with". Structs
  * of options start with struct_size = sizeof the struct, so that they can grow. Nothing here prints, exits, reads the
- * environment or holds global state; objects are not shared between threads unless their comment allows it.
+ * environment or holds global state (but encoding sets OpenBLAS, which does, to one thread while it runs); objects are
+ * not shared between threads unless their comment allows it.
  * Every call that can fail returns an aqz_status and fills *err if err is not NULL.
  */
 #ifndef AQLMZIP_H
@@ -188,33 +190,69 @@ AQZ_API void aqz_additive_free(aqz_additive *a);
 /** Stored bytes of the codes of rows [0, code_rows) with so many groups, or 0 on overflow. */
 AQZ_API uint64_t aqz_additive_codes_bytes(const aqz_scheme *scheme, uint64_t code_rows, uint64_t groups);
 
+/** A weight matrix and the statistics of its inputs. */
+typedef struct aqz_layer {
+	const float *w;       /**< [rows][cols], row-major, finite */
+	uint64_t rows, cols;
+	const float *hessian; /**< H = X^T X / n of the inputs X, [cols][cols], symmetric, finite; NULL = the identity */
+} aqz_layer;
+
 typedef struct aqz_encode_options {
 	size_t struct_size;
 	int effort;               /**< 1..9, 0 = 5: beam, sweeps and training size, docs/encoder.md */
 	uint64_t seed;            /**< of the codebook start; the same seed gives the same result */
 	unsigned n_threads;       /**< 0 = all processors; never changes the result */
 	uint64_t memlimit_bytes;  /**< 0 = none */
-	aqz_dtype codebook_dtype; /**< 0 = F16 */
+	aqz_dtype codebook_dtype; /**< 0 = F16; I8 = 8 bits with a scale for each codebook and dimension */
 	aqz_dtype scale_dtype;    /**< 0 = F16 */
+	uint64_t train_vectors;   /**< train a matrix's codebooks on about so many of its groups at most; 0 = by effort */
+	const struct aqz_additive *codebooks; /**< NULL, or encode with these; their codebook_dtype counts then */
 	aqz_progress_fn *progress; /**< in thousandths; may be NULL */
 	void *progress_user;
 } aqz_encode_options;
 
+/** What encoding came to, by W_hat as the decoder gives it in F32. Losses are tr(E H E^T) / tr(W H W^T), E = W
+ * - W_hat. */
+typedef struct aqz_encode_report {
+	double rel_mse;     /**< sum (W - W_hat)^2 / sum W^2; 0 for a zero matrix */
+	double loss_before; /**< after the start: one pass in LDL order; without statistics 1, that of no codes at all */
+	double loss_after;  /**< of the result; without statistics the same as rel_mse */
+} aqz_encode_report;
+
 /**
- * Encodes a matrix: residual k-means start, beam search over the codebooks of a group, codebooks by least squares,
- * scales in closed form (quantization in the plain metric; the input statistics come later).
+ * Encodes a matrix: residual k-means start and sequential encoding with error feedback, then codebooks by
+ * least squares, scales in closed form and codes by beam search, in turns, all in the metric of the layer's
+ * inputs (docs/encoder.md).
  *
  * out     free with aqz_additive_free(); zeroed on failure.
- * w       [rows][cols], row-major, finite. Rounding to the storage types of the codebooks and scales is included.
- * rel_mse NULL, or set to sum (W - W_hat)^2 / sum W^2 (0 for a zero matrix), W_hat as the decoder gives it in F32.
+ * report  NULL, or filled on success.
+ * layer   a Hessian may be singular or badly conditioned; inputs with a zero diagonal count for nothing.
  *
- * Returns AQZ_OK; _ARGUMENT (empty matrix, non-finite weights, bad options), _NOMEM, _MEMLIMIT, _CANCELLED.
+ * Rounding to the storage types of the codebooks and scales is included. Sets OpenBLAS to one thread while it runs.
+ * Returns AQZ_OK; _ARGUMENT (empty matrix, non-finite weights or Hessian, bad options), _NOMEM, _MEMLIMIT, _CANCELLED.
  */
-AQZ_API aqz_status aqz_encode_additive(aqz_additive *out, double *rel_mse, const float *w, uint64_t rows, uint64_t cols,
+AQZ_API aqz_status aqz_encode_additive(aqz_additive *out, aqz_encode_report *report, const aqz_layer *layer,
 	const aqz_scheme *scheme, const aqz_encode_options *opt, aqz_error *err);
 
-/** Bytes of memory that aqz_encode_additive needs beside w, as an upper bound. */
-AQZ_API uint64_t aqz_encode_additive_memory(uint64_t rows, uint64_t cols, const aqz_scheme *scheme,
+/**
+ * Bytes of memory that aqz_encode_additive needs beside the layer, as an upper bound. Of the layer only the sizes count
+ * and whether the Hessian is NULL.
+ */
+AQZ_API uint64_t aqz_encode_additive_memory(const aqz_layer *layer, const aqz_scheme *scheme,
+	const aqz_encode_options *opt);
+
+/**
+ * Trains codebooks that several layers are to share, in the metrics of all of them; each layer counts by its number of
+ * weights and its loss relative to tr(W H W^T). A layer may hold some rows of a matrix only.
+ *
+ * out  the codebooks alone (no codes, no scales, no rows): for opt->codebooks. Free with aqz_additive_free().
+ * Returns as aqz_encode_additive.
+ */
+AQZ_API aqz_status aqz_train_codebooks(aqz_additive *out, const aqz_layer *layers, uint32_t n_layers,
+	const aqz_scheme *scheme, const aqz_encode_options *opt, aqz_error *err);
+
+/** Bytes of memory that aqz_train_codebooks needs beside the layers, as aqz_encode_additive_memory. */
+AQZ_API uint64_t aqz_train_codebooks_memory(const aqz_layer *layers, uint32_t n_layers, const aqz_scheme *scheme,
 	const aqz_encode_options *opt);
 
 /**
@@ -331,9 +369,9 @@ typedef struct aqz_ledger {
 	uint64_t raw;       /**< lossless tensors */
 	uint64_t files;     /**< attached files and source headers */
 	uint64_t metadata;
-	uint64_t frames;    /**< frame headers but the footer's */
+	uint64_t frames;    /**< frame headers of the index and of all before it */
 	uint64_t padding;   /**< zero bytes after payloads, and payloads of padding frames */
-	uint64_t other;     /**< payloads of ancillary frames that this library does not know */
+	uint64_t other;     /**< payloads of ancillary frames before the index; those behind it whole */
 	uint64_t total;     /**< the sum of the above = the file's size */
 } aqz_ledger;
 
@@ -449,10 +487,13 @@ typedef struct aqz_writer_options {
 	uint64_t chunk_bytes;    /**< decoded bytes that a chunk should hold, 0 = 4 MiB; 64 rows may need more */
 	int effort;              /**< 1..9 for lossless chunks, 0 = 5 */
 	unsigned n_threads;      /**< 0 = all processors; never changes the bytes */
-	uint64_t memlimit_bytes; /**< 0 = none */
+	uint64_t memlimit_bytes; /**< 0 = none; below 64 MiB, fewer small sections share their records' frame */
 } aqz_writer_options;
 
-/** io is copied and needs write only. Free with aqz_writer_close(), which finishes nothing. */
+/**
+ * io is copied and needs write only. Free with aqz_writer_close(), which finishes nothing. Sections of up to 64 KiB are
+ * held in memory until they are a megabyte together, or a larger one is declared: a call may write what others gave.
+ */
 AQZ_API aqz_status aqz_writer_open(aqz_writer **out, const aqz_io *io, const aqz_writer_options *opt, aqz_error *err);
 AQZ_API void aqz_writer_close(aqz_writer *writer);
 
@@ -588,6 +629,43 @@ AQZ_API const aqz_source_file *aqz_source_get_file(const aqz_source *source, uin
 AQZ_API aqz_status aqz_source_read(const aqz_source *source, uint32_t file, uint64_t offset, void *dst, size_t n,
 	aqz_error *err);
 
+/* ---- Statistics of a model's inputs ----------------------------------------------------------------------------- */
+
+/**
+ * A file of statistics: for a weight [out, in] the matrix H = X^T X / n of its inputs, [in, in], over n tokens. It is a
+ * safetensors file: F32 tensors under the names of the weights; its metadata give "tokens" = n, and "alias:NAME" =
+ * "OWNER" gives the weight NAME the matrix of OWNER (q, k and v of a block have the same inputs). Immutable: threads
+ * may share it.
+ */
+typedef struct aqz_stats aqz_stats;
+
+/**
+ * Opens path. Header, shapes, dtypes and aliases are checked; no matrix is read. Free with aqz_stats_close().
+ * Returns AQZ_OK; _NOT_FOUND, _IO, _FORMAT, _CORRUPT, _UNSUPPORTED, _TRUNCATED, _NOMEM, _MEMLIMIT (0 = no limit); the
+ * error's where names the tensor.
+ */
+AQZ_API aqz_status aqz_stats_open(aqz_stats **out, const char *path, uint64_t memlimit_bytes, aqz_error *err);
+AQZ_API void aqz_stats_close(aqz_stats *stats);
+/** The tokens n, or 0 if the file does not say. */
+AQZ_API uint64_t aqz_stats_tokens(const aqz_stats *stats);
+/** The tensor that holds H of the weight of that name, aliases followed; NULL if there is none. shape[0] is in. */
+AQZ_API const aqz_source_tensor *aqz_stats_find(const aqz_stats *stats, const char *name, size_t name_bytes);
+/**
+ * Reads a matrix that aqz_stats_find gave to h, [in][in], and makes it exactly symmetric by the mean of both halves.
+ * Returns AQZ_OK; _CORRUPT if a value is not finite, the diagonal negative somewhere, or the halves differ by more than
+ * 1e-3 of the geometric mean of their diagonals; _IO, _TRUNCATED.
+ */
+AQZ_API aqz_status aqz_stats_read(float *h, const aqz_stats *stats, const aqz_source_tensor *tensor, aqz_error *err);
+/** XXH3-128 (low, high) of the file's bytes; reads all of it. */
+AQZ_API aqz_status aqz_stats_hash(uint64_t hash[2], const aqz_stats *stats, aqz_error *err);
+
+/**
+ * tr(W H W^T), or the sum of squares without a Hessian, in binary64; the same for any number of threads. Of W - W_hat,
+ * over that of W, it is the loss of W_hat. H must be exactly symmetric.
+ * Returns AQZ_OK; _ARGUMENT, _NOMEM. Sets OpenBLAS to one thread while it runs.
+ */
+AQZ_API aqz_status aqz_layer_energy(double *energy, const aqz_layer *layer, unsigned n_threads, aqz_error *err);
+
 /* ---- The whole job: a model in, a container out ----------------------------------------------------------------- */
 
 /** "Tensors whose name matches glob get scheme"; the last rule that matches wins. */
@@ -595,6 +673,14 @@ typedef struct aqz_rule {
 	const char *glob; /**< fnmatch(3): * and ? and [set], over the whole name */
 	aqz_scheme scheme;
 } aqz_rule;
+
+/** Which tensors have the same codebooks, trained together: of one scheme, and ... */
+typedef enum aqz_share {
+	AQZ_SHARE_NONE = 0,
+	AQZ_SHARE_KIND = 1,  /**< of the same module name ("q_proj"), over all blocks */
+	AQZ_SHARE_BLOCK = 2, /**< of the same block: the number after "layers.", "h.", "blocks." and the like */
+	AQZ_SHARE_ALL = 3
+} aqz_share;
 
 /** What to do with weights that are not finite. */
 typedef enum aqz_non_finite {
@@ -609,13 +695,23 @@ typedef struct aqz_compress_options {
 	uint32_t n_rules;
 	int effort;              /**< 1..9, 0 = 5 */
 	uint64_t seed;
+	uint64_t train_vectors;  /**< see aqz_encode_options; 0 = by effort */
 	unsigned n_threads;      /**< 0 = all processors; never changes the bytes */
 	uint64_t memlimit_bytes; /**< 0 = none */
-	aqz_dtype codebook_dtype, scale_dtype; /**< 0 = F16 */
+	aqz_dtype codebook_dtype, scale_dtype; /**< 0 = F16; codebooks also I8, with a scale for each dimension */
+	const aqz_stats *stats;  /**< of the layers' inputs: the metric of the errors; NULL = all inputs count alike */
+	aqz_share share;         /**< each set's codebooks are trained on its matrices, or on an even part of them */
+	/** Takes codebooks from this file instead of training: of the tensor of the same name, else of its module name
+	 * where all tensors of that name have the same ones. Excludes share and codebook_dtype. NULL = train. */
+	const aqz_reader *codebooks_from;
 	uint32_t alignment;      /**< 0 = 64 */
 	aqz_non_finite non_finite;
 	const uint8_t *id;       /**< NULL = hash of the canonical options and the tensor table */
-	aqz_progress_fn *progress; /**< bytes of the source's tensors */
+	/** Keeps each coded tensor in this folder, which is made if there is none, as soon as it is there: see
+	 * aqz_plan_run. NULL = nothing is kept. */
+	const char *checkpoint_dir;
+	bool resume;             /**< goes on with the run whose checkpoints are there, if there are any */
+	aqz_progress_fn *progress; /**< bytes of the source's tensors, and of what training reads of them */
 	void *progress_user;
 	void (*warn)(void *user, const char *line); /**< may be NULL */
 	/** Called as each tensor starts (measured is NULL) and ends; may be NULL. */
@@ -628,14 +724,19 @@ typedef struct aqz_plan_entry {
 	const aqz_source_tensor *tensor;
 	aqz_scheme scheme;
 	aqz_raw_reason raw_reason;
-	uint64_t stored_bytes;   /**< additive: exact payload bytes; lossless: the upper bound */
-	uint64_t memory_bytes;   /**< that encoding it needs */
+	uint64_t stored_bytes;   /**< additive: exact payload bytes, shared codebooks with their first user; else a bound */
+	uint64_t memory_bytes;   /**< that encoding it needs, training of its codebooks included */
+	bool has_stats;          /**< it is encoded in the metric of its inputs */
+	uint32_t n_sharing;      /**< tensors that have its codebooks, itself included; 0 for a lossless one */
 } aqz_plan_entry;
 
 /** What compressing a source will do. */
 typedef struct aqz_plan aqz_plan;
 
-/** Decides each tensor's scheme. source and what opt points to must outlive the plan. Free with aqz_plan_free(). */
+/**
+ * Decides each tensor's scheme. source and what opt points to must outlive the plan. Free with aqz_plan_free(). With
+ * statistics, tensors that have none are told to opt->warn; reads the whole file of statistics once, for its hash.
+ */
 AQZ_API aqz_status aqz_plan_make(aqz_plan **out, const aqz_source *source, const aqz_compress_options *opt,
 	aqz_error *err);
 AQZ_API void aqz_plan_free(aqz_plan *plan);
@@ -645,8 +746,22 @@ AQZ_API const aqz_plan_entry *aqz_plan_get(const aqz_plan *plan, uint32_t i);
 AQZ_API void aqz_plan_totals(const aqz_plan *plan, uint64_t *memory_bytes, uint64_t *file_bytes_bound);
 /** True if a tensor of this name and shape is a projection of attention or MLP, which the default scheme is for. */
 AQZ_API bool aqz_is_projection(const char *name, uint32_t rank);
-/** Compresses. out needs write only. *n_bytes, if not NULL, is the size of the file. */
+/**
+ * Compresses. out needs write only. *n_bytes, if not NULL, is the size of the file.
+ *
+ * With checkpoint_dir a run that ended early, whatever ended it, is gone on with by the same options and resume, and
+ * writes all of the same bytes to a new out; threads, memory and id may differ. Only one run at a time has the folder.
+ * With resume, checkpoints that are broken are told to warn and made anew; those of another run or of a model that was
+ * changed are an error, as are any without resume. Errors about the folder have the where "options.checkpoint_dir".
+ * Checkpoints stay until aqz_plan_forget.
+ */
 AQZ_API aqz_status aqz_plan_run(const aqz_plan *plan, const aqz_io *out, uint64_t *n_bytes, aqz_error *err);
+/**
+ * Removes the checkpoints of the plan's run, for when its output is safe, and the folder if it was made for them and
+ * holds nothing else. Other files there are not touched. Does nothing without checkpoint_dir.
+ * Returns AQZ_OK; _IO, _NOMEM.
+ */
+AQZ_API aqz_status aqz_plan_forget(const aqz_plan *plan, aqz_error *err);
 
 #ifdef __cplusplus
 }

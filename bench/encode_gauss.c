@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The additive encoder on independent N(0, 1) weights, which no codebook can have seen: error, time and
- * bits. usage: encode_gauss [-r rows] [-c cols] [-t threads] [-s seed] SCHEME[:EFFORT]... */
+/* The additive encoder on independent N(0, 1) weights: error on the matrix itself and, with the same
+ * codebooks, on a fresh one of 1024 rows that they have not seen; time; bits with and without the codebooks.
+ * usage: encode_gauss [-r rows] [-c cols] [-t threads] [-s seed] SCHEME[:EFFORT]... */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,6 +59,34 @@ static double now(void)
 	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+#define FRESH_ROWS 1024
+#define FRESH_SEED 1000003
+
+/* Error of other weights with the codebooks of a. */
+static bool fresh_error(double *error, const aqz_additive *a, size_t cols,
+	const aqz_encode_options *opt, aqz_error *err)
+{
+	aqz_encode_options with = *opt;
+	float *w = malloc(FRESH_ROWS * cols * sizeof *w);
+	const aqz_layer layer = {w, FRESH_ROWS, cols, NULL};
+	aqz_encode_report report = {0};
+	aqz_additive fresh = {0};
+	bool good;
+
+	if (w == NULL) {
+		snprintf(err->text, sizeof err->text, "out of memory");
+		return false;
+	}
+	seed_random(FRESH_SEED + opt->seed);
+	fill_gauss(w, FRESH_ROWS * cols);
+	with.codebooks = a;
+	good = aqz_encode_additive(&fresh, &report, &layer, &a->scheme, &with, err) == AQZ_OK;
+	*error = report.rel_mse;
+	aqz_additive_free(&fresh);
+	free(w);
+	return good;
+}
+
 /* One line of the table; false on failure. w_hat has room for the matrix. */
 static bool measure(const char *text, const float *w, float *w_hat, size_t rows, size_t cols,
 	unsigned n_threads, uint64_t seed)
@@ -67,9 +96,10 @@ static bool measure(const char *text, const float *w, float *w_hat, size_t rows,
 	char name[64];
 	const char *colon = strchr(text, ':');
 	aqz_scheme scheme;
+	const aqz_layer layer = {w, rows, cols, NULL};
 	aqz_additive a;
 	aqz_error err;
-	double start, encoded, decoded, loss = 0, energy = 0, bits;
+	double start, encoded, decoded, fresh, loss = 0, energy = 0, bits, codebook_bits;
 
 	snprintf(name, sizeof name, "%.*s", colon != NULL ? (int)(colon - text) : 60, text);
 	if (colon != NULL)
@@ -79,7 +109,7 @@ static bool measure(const char *text, const float *w, float *w_hat, size_t rows,
 		return false;
 	}
 	start = now();
-	if (aqz_encode_additive(&a, NULL, w, rows, cols, &scheme, &opt, &err) != AQZ_OK) {
+	if (aqz_encode_additive(&a, NULL, &layer, &scheme, &opt, &err) != AQZ_OK) {
 		fprintf(stderr, "encode_gauss: %s: %s\n", aqz_status_name(err.status), err.text);
 		return false;
 	}
@@ -96,13 +126,19 @@ static bool measure(const char *text, const float *w, float *w_hat, size_t rows,
 		loss += e * e;
 		energy += (double)w[i] * w[i];
 	}
+	if (!fresh_error(&fresh, &a, cols, &opt, &err)) {
+		fprintf(stderr, "encode_gauss: fresh: %s\n", err.text);
+		aqz_additive_free(&a);
+		return false;
+	}
+	codebook_bits = (double)((size_t)scheme.n_codebooks << scheme.code_bits) * scheme.in_group *
+		scheme.out_group * aqz_dtype_bits(a.codebook_dtype);
 	bits = 8.0 * (double)a.codes_bytes + (double)a.code_rows * aqz_dtype_bits(a.scale_dtype) +
-		(double)((size_t)scheme.n_codebooks << scheme.code_bits) * scheme.in_group * scheme.out_group *
-			aqz_dtype_bits(a.codebook_dtype);
-	printf("%-10s %6d %10.5f %8.2f %12.3g %12.3g %8.4f %8.0f\n", name, opt.effort == 0 ? 5 : opt.effort,
-		loss / energy, encoded - start, (double)n / (encoded - start), (double)n / (decoded - encoded),
-		bits / (double)n,
-		(double)aqz_encode_additive_memory(rows, cols, &scheme, &opt) / 1048576);
+		codebook_bits;
+	printf("%-10s %6d %10.5f %10.5f %8.2f %12.3g %12.3g %8.4f %10.0f %8.0f\n", name,
+		opt.effort == 0 ? 5 : opt.effort, loss / energy, fresh, encoded - start,
+		(double)n / (encoded - start), (double)n / (decoded - encoded), bits / (double)n,
+		codebook_bits / 8, (double)aqz_encode_additive_memory(&layer, &scheme, &opt) / 1048576);
 	fflush(stdout);
 	aqz_additive_free(&a);
 	return true;
@@ -129,7 +165,8 @@ int main(int argc, char **argv)
 			return 2;
 	}
 	if (optind == argc || rows == 0 || cols == 0 || cols > SIZE_MAX / 8 / rows) {
-		fprintf(stderr, "usage: encode_gauss [-r rows] [-c cols] [-t threads] [-s seed] SCHEME[:EFFORT]...\n");
+		fprintf(stderr,
+			"usage: encode_gauss [-r rows] [-c cols] [-t threads] [-s seed] SCHEME[:EFFORT]...\n");
 		return 2;
 	}
 	w = malloc(rows * cols * sizeof *w);
@@ -141,7 +178,8 @@ int main(int argc, char **argv)
 	seed_random(seed);
 	fill_gauss(w, rows * cols);
 	printf("%zu x %zu of N(0, 1), seed %llu\n", rows, cols, (unsigned long long)seed);
-	printf("scheme     effort    MSE/var  seconds     weights/s  decoded w/s   bits/w      MiB\n");
+	printf("scheme     effort    MSE/var      fresh  seconds     weights/s  decoded w/s   bits/w  "
+		   "codebooks      MiB\n");
 	for (int i = optind; i < argc && status == 0; i++)
 		status = measure(argv[i], w, w_hat, rows, cols, n_threads, seed) ? 0 : 1;
 	free(w);

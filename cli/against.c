@@ -1,25 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* verify --against: decodes every tensor and compares it with the source model. Lossless tensors
- * must be equal; of coded ones the relative MSE is computed again and must be the recorded one. */
+ * must be equal; of coded ones the relative MSE, and with statistics the loss, is computed again and must be the
+ * recorded one. */
 #include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/verify.h"
+#include "cli/against.h"
 
 /* Sums in binary64 over up to 2^40 terms differ by far less when they are taken in another order.
  */
 #define TOLERANCE 1e-6
-
-typedef struct comparison {
-	const aqz_tensor_info *info;
-	bool coded, equal;
-	double mse, recorded; /* recorded NaN: nothing was */
-	bool good;
-	char why[96];
-} comparison;
 
 typedef struct buffers {
 	size_t n_elements, n_bytes; /* of a step */
@@ -31,6 +24,7 @@ typedef struct compare_state {
 	verify_job *job;
 	const aqz_reader *reader;
 	const aqz_source *source;
+	const aqz_stats *stats; /* NULL: losses are not looked at */
 	const aqz_source_tensor **by_name;
 	uint32_t n_source;
 	uint64_t done, total;
@@ -87,8 +81,8 @@ static aqz_status make_buffers(buffers *b, const compare_state *c, const aqz_sec
 }
 
 /* Adds the next elements, in both their dtype, to the sums. */
-static aqz_status add_step(comparison *r, const buffers *b, size_t n_bytes, size_t n_elements,
-	double *noise, double *power, aqz_error *err)
+static aqz_status add_step(comparison *r, loss_sums *l, const buffers *b, size_t n_bytes,
+	size_t n_elements, double *noise, double *power, aqz_error *err)
 {
 	aqz_dtype dtype = r->info->dtype;
 	aqz_status status;
@@ -114,6 +108,7 @@ static aqz_status add_step(comparison *r, const buffers *b, size_t n_bytes, size
 		*noise += e * e;
 		*power += w * w;
 	}
+	against_loss_add(l, b->theirs_f32, b->ours_f32, n_elements);
 	return AQZ_OK;
 }
 
@@ -126,6 +121,7 @@ static aqz_status compare_data(
 	unsigned bits = aqz_dtype_bits(s->dtype);
 	double noise = 0, power = 0;
 	aqz_cursor *cursor = NULL;
+	loss_sums losses = {.stats = NULL};
 	aqz_status status;
 	buffers b;
 
@@ -134,6 +130,8 @@ static aqz_status compare_data(
 	if (step > s->rows || r->info->transposed)
 		step = s->rows;
 	status = make_buffers(&b, c, s, step * s->cols, r->coded, err);
+	if (status == AQZ_OK)
+		status = against_loss_begin(&losses, c->job, c->stats, r, err);
 	if (status == AQZ_OK && !r->info->transposed)
 		status = aqz_cursor_open(&cursor, c->reader, s->number, err);
 	for (uint64_t row = 0; row < s->rows && s->cols > 0 && status == AQZ_OK; row += step) {
@@ -146,16 +144,40 @@ static aqz_status compare_data(
 		if (status == AQZ_OK)
 			status = aqz_source_read(c->source, t->file, t->offset + at, b.theirs, n_bytes, err);
 		if (status == AQZ_OK)
-			status = add_step(r, &b, n_bytes, (size_t)n, &noise, &power, err);
+			status = add_step(r, &losses, &b, n_bytes, (size_t)n, &noise, &power, err);
 		at += n_bytes;
 		c->done += n_bytes;
 		if (status == AQZ_OK && !cli_progress_tick(&c->job->progress, c->done, c->total))
 			status = cli_fail(err, AQZ_E_CANCELLED, "", "stopped by a signal");
 	}
 	r->mse = power > 0 ? noise / power : noise > 0 ? INFINITY : 0;
+	if (status == AQZ_OK)
+		status = against_loss_end(&losses, r, c->job, c->stats, err);
+	against_loss_free(&losses);
 	aqz_cursor_close(cursor);
 	free_buffers(&b);
 	return status;
+}
+
+static bool near(double found, double recorded)
+{
+	return isnan(recorded) || fabs(found - recorded) <= TOLERANCE * recorded + DBL_MIN;
+}
+
+static void judge(comparison *r, bool losses)
+{
+	const char *why = "";
+
+	r->good = r->coded ? near(r->mse, r->recorded) : r->equal;
+	if (!r->good)
+		why = r->coded ? "error is not the recorded one" : "elements differ";
+	else if (r->coded && isnan(r->recorded))
+		why = "no error was recorded";
+	else if (r->coded && losses && isnan(r->loss) && !isnan(r->recorded_loss))
+		r->good = false, why = "it has no statistics there";
+	else if (r->coded && losses && !near(r->loss, r->recorded_loss))
+		r->good = false, why = "loss is not the recorded one";
+	snprintf(r->why, sizeof r->why, "%s", why);
 }
 
 static aqz_status compare(compare_state *c, comparison *r, aqz_error *err)
@@ -167,6 +189,9 @@ static aqz_status compare(compare_state *c, comparison *r, aqz_error *err)
 	r->coded = s->scheme.codec != AQZ_CODEC_LOSSLESS;
 	r->equal = true;
 	r->recorded = r->info->measured.has_rel_mse ? r->info->measured.rel_mse : NAN;
+	r->loss = NAN;
+	r->recorded_loss = r->info->measured.has_loss ? r->info->measured.loss_after : NAN;
+	r->scheme = &s->scheme;
 	if (t == NULL || t->dtype != r->info->dtype || t->rank != r->info->rank ||
 		memcmp(t->shape, r->info->shape, t->rank * sizeof *t->shape) != 0) {
 		snprintf(
@@ -179,51 +204,8 @@ static aqz_status compare(compare_state *c, comparison *r, aqz_error *err)
 	status = compare_data(c, r, t, err);
 	if (status != AQZ_OK)
 		return status;
-	if (!r->coded)
-		r->good = r->equal;
-	else
-		r->good =
-			isnan(r->recorded) || fabs(r->mse - r->recorded) <= TOLERANCE * r->recorded + DBL_MIN;
-	if (!r->good)
-		snprintf(r->why, sizeof r->why, "%s",
-			r->coded ? "error is not the recorded one" : "elements differ");
-	else if (r->coded && isnan(r->recorded))
-		snprintf(r->why, sizeof r->why, "no error was recorded");
+	judge(r, c->stats != NULL);
 	return AQZ_OK;
-}
-
-static void print_head(size_t width)
-{
-	printf(
-		"%-*s  %-8s %12s %12s  result\n", (int)width, "tensor", "scheme", "rel. MSE", "recorded");
-}
-
-static void print_row(const compare_state *c, const comparison *r, size_t width)
-{
-	char scheme[AQZ_SCHEME_TEXT_BYTES];
-	size_t n = cli_put_text(stdout, r->info->name);
-
-	aqz_scheme_format(scheme, &aqz_reader_section(c->reader, r->info->section)->scheme);
-	printf("%*s  %-8s", (int)(n < width ? width - n : 0), "", scheme);
-	if (!r->coded)
-		printf(" %12s %12s", r->good ? "0" : "-", "0");
-	else
-		printf(" %12.8f %12.8f", r->mse, r->recorded);
-	printf("  %s%s%s\n", r->good ? "ok" : "DIFFERS", r->why[0] != '\0' ? ": " : "", r->why);
-}
-
-static json_t *row_json(const compare_state *c, const comparison *r)
-{
-	json_t *entry = json_pack("{so so sb}", "name", cli_json_text(r->info->name), "scheme",
-		cli_json_scheme(&aqz_reader_section(c->reader, r->info->section)->scheme), "ok", r->good);
-
-	if (r->coded && isfinite(r->mse))
-		json_object_set_new(entry, "rel_mse", json_real(r->mse));
-	if (r->coded && isfinite(r->recorded))
-		json_object_set_new(entry, "recorded", json_real(r->recorded));
-	if (r->why[0] != '\0')
-		json_object_set_new(entry, "why", json_string(r->why));
-	return entry;
 }
 
 static aqz_status compare_all(compare_state *c, uint32_t *n_bad, aqz_error *err)
@@ -241,9 +223,8 @@ static aqz_status compare_all(compare_state *c, uint32_t *n_bad, aqz_error *err)
 		c->total += info->n_bytes;
 	}
 	if (!common->json && !common->quiet)
-		print_head(width);
-	for (uint32_t i = 0; status == AQZ_OK && (info = aqz_reader_tensor(c->reader, i)) != NULL;
-		 i++) {
+		against_print_head(width, c->stats != NULL);
+	for (uint32_t i = 0; status == AQZ_OK && (info = aqz_reader_tensor(c->reader, i)) != NULL; i++) {
 		comparison r = {.info = info};
 
 		status = compare(c, &r, err);
@@ -251,10 +232,10 @@ static aqz_status compare_all(compare_state *c, uint32_t *n_bad, aqz_error *err)
 			break;
 		*n_bad += !r.good;
 		if (common->json)
-			json_array_append_new(rows, row_json(c, &r));
+			json_array_append_new(rows, against_row_json(&r));
 		if (!common->json && !common->quiet) {
 			cli_progress_clear(&c->job->progress);
-			print_row(c, &r, width);
+			against_print_row(&r, width, c->stats != NULL);
 		}
 		if (!r.good)
 			cli_error(c->job->path, "tensor '%s': %s", info->name, r.why);
@@ -265,12 +246,9 @@ static aqz_status compare_all(compare_state *c, uint32_t *n_bad, aqz_error *err)
 			++*n_bad;
 		}
 	cli_progress_clear(&c->job->progress);
-	if (status == AQZ_OK && common->json &&
-		cli_json_print(json_pack("{so so sb sf sO}", "file", cli_json_text(c->job->path), "against",
-			cli_json_text(c->job->against), "ok", *n_bad == 0, "seconds", cli_now() - c->job->start,
-			"tensors", rows)) != CLI_OK)
+	if (common->json && against_print_json(c->job, rows, *n_bad == 0, status, err) != CLI_OK &&
+		status == AQZ_OK)
 		status = cli_fail(err, AQZ_E_IO, "", "printing failed");
-	json_decref(rows);
 	return status;
 }
 
@@ -278,18 +256,32 @@ int verify_against(verify_job *job, const aqz_reader *reader)
 {
 	compare_state c = {.job = job, .reader = reader};
 	aqz_source *source = NULL;
+	aqz_stats *stats = NULL;
+	const char *name = job->against;
 	aqz_error err = {0};
 	aqz_status status = aqz_source_open(&source, job->against, job->common->memory_bytes, &err);
 	uint32_t n_bad = 0;
 	int code;
 
-	if (status != AQZ_OK)
-		return cli_error_status(job->against, status, &err);
+	if (status == AQZ_OK && job->stats != NULL) {
+		status = aqz_stats_open(&stats, job->stats, job->common->memory_bytes, &err);
+		name = job->stats;
+	}
+	if (status != AQZ_OK) {
+		aqz_source_close(source);
+		code = cli_error_status(name, status, &err);
+		if (job->common->json)
+			(void)against_print_json(job, json_array(), false, status, &err);
+		return code;
+	}
 	c.source = source;
+	c.stats = stats;
 	c.n_source = aqz_source_n_tensors(source);
 	c.by_name = calloc((size_t)c.n_source + 1, sizeof *c.by_name);
 	if (c.by_name == NULL) {
 		status = cli_fail(&err, AQZ_E_NOMEM, "", "out of memory");
+		if (job->common->json)
+			(void)against_print_json(job, json_array(), false, status, &err);
 	} else {
 		for (uint32_t i = 0; i < c.n_source; i++)
 			c.by_name[i] = aqz_source_get(source, i);
@@ -307,6 +299,7 @@ int verify_against(verify_job *job, const aqz_reader *reader)
 		putchar('\n');
 	}
 	free(c.by_name);
+	aqz_stats_close(stats);
 	aqz_source_close(source);
 	return code;
 }

@@ -107,14 +107,16 @@ static aqz_status bench_additive(bench_job *job, const float *w, aqz_error *err)
 	double start = cli_now(), seconds = 0;
 	uint16_t *decoded = malloc(n * sizeof *decoded);
 	aqz_status status = AQZ_E_NOMEM;
+	const aqz_layer layer = {w, job->rows, job->cols, NULL};
+	aqz_encode_report report = {0};
 	aqz_additive a;
 	uint64_t times = 0;
 
 	if (decoded == NULL)
 		return cli_fail(err, status, "", "out of memory");
 	cli_progress_item(&job->progress, "encode", 0, 0);
-	status =
-		aqz_encode_additive(&a, &job->rel_mse, w, job->rows, job->cols, &job->scheme, &opt, err);
+	status = aqz_encode_additive(&a, &report, &layer, &job->scheme, &opt, err);
+	job->rel_mse = report.rel_mse;
 	job->encode_seconds = cli_now() - start;
 	cli_progress_clear(&job->progress);
 	if (status == AQZ_OK) {

@@ -201,6 +201,7 @@ typedef struct cli_input {
 	bool stream;      /* a pipe: read once, in order */
 	struct stat st;
 	aqz_io io;
+	aqz_error err; /* what was printed, if opening failed */
 } cli_input;
 
 /* Opens a path, or standard input for "-". Prints and returns an exit code on failure. */

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* aqlmzip compress: a model in, a container out. */
-#include <inttypes.h>
-#include <limits.h>
+/* aqlmzip compress: a model in, a container out. Here its command line; compress_run.c does the work. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,10 +10,17 @@ enum {
 	OPT_TENSORS,
 	OPT_EFFORT,
 	OPT_SEED,
+	OPT_TRAIN_VECTORS,
+	OPT_STATS,
+	OPT_SHARE,
+	OPT_CODEBOOKS_FROM,
+	OPT_CODEBOOK_BITS,
 	OPT_CODEBOOK_DTYPE,
 	OPT_SCALE_DTYPE,
 	OPT_ALIGN,
 	OPT_NON_FINITE,
+	OPT_CHECKPOINT,
+	OPT_RESUME,
 	OPT_ID,
 	OPT_DRY_RUN
 };
@@ -30,15 +35,32 @@ static const cli_option options[] = {
 	{OPT_TENSORS, 't', "tensors", "GLOB=SCHEME",
 		"tensors whose names match the shell pattern get this scheme (repeatable; the last match "
 		"wins)"},
-	{OPT_EFFORT, 'e', "effort", "1..9", "how long to search for good codes (default: 5)"},
-	{OPT_SEED, 0, "seed", "N", "of the codebooks' start (default: 0)"},
+	{OPT_STATS, 0, "stats", "STATS.safetensors",
+		"make the errors small where the inputs are large: F32 matrices X^T X / n of the inputs, "
+		"[in, in], under the names of the weights (default: all inputs count alike)"},
+	{OPT_EFFORT, 'e', "effort", "1..9",
+		"how long to search for good codes; 1 is one pass, each level is better (default: 5)"},
+	{OPT_SEED, 0, "seed", "N", "of the codebooks' start and of noise in training (default: 0)"},
+	{OPT_TRAIN_VECTORS, 0, "train-vectors", "N",
+		"train the codebooks of a matrix on about N of its groups at most (default: by effort)"},
+	{OPT_SHARE, 0, "share", "none|kind|block|all",
+		"tensors of one scheme have codebooks together: those of one module name, of one block, "
+		"or all (default: none); the model is read twice"},
+	{OPT_CODEBOOKS_FROM, 0, "codebooks-from", "FILE.aqz",
+		"take codebooks from this file, by the tensor's name, else by its module name"},
+	{OPT_CODEBOOK_BITS, 0, "codebook-bits", "8|16|32",
+		"store codebooks as i8 with scales, f16 (default) or f32"},
 	{OPT_CODEBOOK_DTYPE, 0, "codebook-dtype", "TYPE",
-		"store codebooks as f16 (default), bf16 or f32"},
+		"the same by name: i8, f16 (default), bf16 or f32"},
 	{OPT_SCALE_DTYPE, 0, "scale-dtype", "TYPE", "store row scales as f16 (default), bf16 or f32"},
 	{OPT_ALIGN, 0, "align", "64|4096", "align the data of chunks to so many bytes (default: 64)"},
 	{OPT_NON_FINITE, 0, "non-finite", "error|raw",
 		"infinities or NaN in a tensor to be coded: stop (default), or store that tensor "
 		"losslessly"},
+	{OPT_CHECKPOINT, 0, "checkpoint", "DIR",
+		"keep each coded tensor in this folder until the output is done, for --resume"},
+	{OPT_RESUME, 0, "resume", NULL,
+		"with --checkpoint: go on with the run that was interrupted; the bytes are the same"},
 	{OPT_ID, 0, "id", "HEX32",
 		"the file's id as 32 hexadecimal digits (default: a hash of the options and the tensors)"},
 	{OPT_DRY_RUN, 'n', "dry-run", NULL,
@@ -52,138 +74,6 @@ static const cli_option options[] = {
 	CLI_ROW_HELP,
 	CLI_ROW_END,
 };
-
-static void on_warn(void *user, const char *line)
-{
-	compress_job *job = user;
-
-	cli_progress_clear(&job->progress);
-	cli_warn(job->model, "%s", line);
-	if (job->warnings != NULL)
-		json_array_append_new(job->warnings, cli_json_text(line));
-}
-
-static void on_tensor(
-	void *user, const aqz_source_tensor *t, const aqz_scheme *scheme, const aqz_measured *measured)
-{
-	compress_job *job = user;
-	char shape[CLI_SHAPE_TEXT], name[AQZ_SCHEME_TEXT_BYTES];
-
-	if (measured == NULL) {
-		cli_progress_item(&job->progress, t->name, t->n_bytes, job->n_tensors);
-		return;
-	}
-	if (job->n_results < job->n_tensors) {
-		compress_result *result = &job->results[job->n_results++];
-
-		result->tensor = t;
-		result->scheme = *scheme;
-		result->measured = *measured;
-	}
-	if (!job->common->verbose || job->common->quiet)
-		return;
-	cli_progress_clear(&job->progress);
-	aqz_scheme_format(name, scheme);
-	cli_put_text(stderr, t->name);
-	fprintf(stderr, ": %s %s %s", aqz_dtype_name(t->dtype),
-		cli_format_shape(shape, t->shape, t->rank), name);
-	if (measured->has_rel_mse)
-		fprintf(stderr, ", relative MSE %.6f", measured->rel_mse);
-	if (measured->raw_reason != AQZ_RAW_ASKED)
-		fprintf(stderr, ", %s", cli_raw_reason(measured->raw_reason));
-	fputc('\n', stderr);
-}
-
-/* MODEL.aqz: without .safetensors, without slashes at the end. *name is freed with free(). */
-static int default_output(char **name, const char *model)
-{
-	static const char ending[] = ".safetensors";
-	size_t n = strlen(model), m = sizeof ending - 1;
-	char *full = NULL;
-	const char *base;
-	int code = CLI_OK;
-
-	while (n > 1 && model[n - 1] == '/')
-		n--;
-	base = memrchr(model, '/', n);
-	base = base != NULL ? base + 1 : model;
-	/* "." has no name of its own. */
-	if ((n == (size_t)(base - model) + 1 && *base == '.') ||
-		(n == (size_t)(base - model) + 2 && memcmp(base, "..", 2) == 0)) {
-		full = realpath(model, NULL);
-		if (full != NULL) {
-			model = full;
-			n = strlen(full);
-		}
-	}
-	if (n > m && memcmp(model + n - m, ending, m) == 0 && model[n - m - 1] != '/')
-		n -= m;
-	if (asprintf(name, "%.*s.aqz", n < INT_MAX ? (int)n : 0, model) < 0)
-		code = cli_error_nomem();
-	free(full);
-	return code;
-}
-
-static int run_plan(compress_job *job, const aqz_plan *plan, const char *output)
-{
-	struct stat st;
-	cli_output out;
-	aqz_error err = {0};
-	aqz_status status;
-	aqz_io io;
-	bool have_input = stat(job->model, &st) == 0;
-	int code = cli_output_file(&out, output, job->common->force, have_input ? &st : NULL);
-
-	if (code != CLI_OK)
-		return code;
-	cli_output_io(&out, &io);
-	cli_progress_begin(&job->progress, job->common->quiet);
-	job->start = cli_now();
-	status = aqz_plan_run(plan, &io, &job->out_bytes, &err);
-	cli_progress_clear(&job->progress);
-	if (status != AQZ_OK) {
-		code = out.problem[0] != '\0' ? cli_error(out.path, "%s", out.problem)
-									  : cli_error_status(job->model, status, &err);
-		cli_output_abort(&out);
-		return code;
-	}
-	job->output = out.is_stdout ? "-" : output;
-	code = cli_output_commit(&out);
-	return code == CLI_OK ? compress_report(job, plan) : code;
-}
-
-static int compress(compress_job *job, aqz_compress_options *opt, const char *output)
-{
-	aqz_source *source = NULL;
-	aqz_plan *plan = NULL;
-	aqz_error err = {0};
-	aqz_status status = aqz_source_open(&source, job->model, job->common->memory_bytes, &err);
-	int code = CLI_OK;
-
-	if (status == AQZ_OK) {
-		job->source = source;
-		job->n_tensors = aqz_source_n_tensors(source);
-		job->results = calloc((size_t)job->n_tensors + 1, sizeof *job->results);
-		if (job->common->json)
-			job->warnings = json_array();
-		opt->progress = cli_progress_tick;
-		opt->progress_user = &job->progress;
-		opt->warn = on_warn;
-		opt->tensor = on_tensor;
-		opt->user = job;
-		status = job->results != NULL ? aqz_plan_make(&plan, source, opt, &err)
-									  : cli_fail(&err, AQZ_E_NOMEM, "", "out of memory");
-	}
-	if (status != AQZ_OK)
-		code = cli_error_status(job->model, status, &err);
-	else
-		code = job->dry_run ? compress_dry_run(job, plan) : run_plan(job, plan, output);
-	aqz_plan_free(plan);
-	aqz_source_close(source);
-	free(job->results);
-	json_decref(job->warnings);
-	return code;
-}
 
 static void add_rule(cli_parser *p, aqz_compress_options *opt, aqz_rule *rules)
 {
@@ -215,15 +105,26 @@ static void parse_id(cli_parser *p, uint8_t id[16])
 		id[i] = (uint8_t)strtoul(two, NULL, 16);
 	}
 	if (!good)
-		cli_usage(
-			p, "--id: '%s' is not possible; possible values: 32 hexadecimal digits", p->value);
+		cli_usage(p, "--id: '%s' is not possible; possible values: 32 hexadecimal digits", p->value);
+}
+
+/* --codebook-bits and --codebook-dtype say the same thing. */
+static void set_codebooks(cli_parser *p, aqz_compress_options *opt, aqz_dtype dtype)
+{
+	if (p->exit_code < 0 && opt->codebook_dtype != 0 && opt->codebook_dtype != dtype)
+		cli_usage(p, "--%s: another type of codebooks was asked for before", p->name);
+	opt->codebook_dtype = dtype;
 }
 
 static void take(
 	cli_parser *p, aqz_compress_options *opt, aqz_rule *rules, uint8_t id[16], compress_job *job)
 {
-	static const char *const aligns[] = {"64", "4096", NULL},
-							 *const non_finite[] = {"error", "raw", NULL};
+	static const char *const aligns[] = {"64", "4096", NULL}, *const non_finite[] = {"error", "raw", NULL},
+							 *const shares[] = {"none", "kind", "block", "all", NULL},
+							 *const bits[] = {"8", "16", "32", NULL},
+							 *const dtypes[] = {"i8", "f16", "bf16", "f32", NULL};
+	static const aqz_dtype of_bits[] = {AQZ_I8, AQZ_F16, AQZ_F32},
+						   of_dtypes[] = {AQZ_I8, AQZ_F16, AQZ_BF16, AQZ_F32};
 
 	switch (p->id) {
 	case OPT_SCHEME:
@@ -238,8 +139,23 @@ static void take(
 	case OPT_SEED:
 		opt->seed = cli_value_number(p, 0, UINT64_MAX);
 		break;
+	case OPT_TRAIN_VECTORS:
+		opt->train_vectors = cli_value_number(p, 1, UINT64_C(1) << 40);
+		break;
+	case OPT_STATS:
+		job->stats_path = p->value;
+		break;
+	case OPT_SHARE:
+		opt->share = (aqz_share)cli_value_choice(p, shares);
+		break;
+	case OPT_CODEBOOKS_FROM:
+		job->codebooks_path = p->value;
+		break;
+	case OPT_CODEBOOK_BITS:
+		set_codebooks(p, opt, of_bits[cli_value_choice(p, bits)]);
+		break;
 	case OPT_CODEBOOK_DTYPE:
-		opt->codebook_dtype = cli_value_float(p);
+		set_codebooks(p, opt, of_dtypes[cli_value_choice(p, dtypes)]);
 		break;
 	case OPT_SCALE_DTYPE:
 		opt->scale_dtype = cli_value_float(p);
@@ -250,6 +166,12 @@ static void take(
 	case OPT_NON_FINITE:
 		opt->non_finite =
 			cli_value_choice(p, non_finite) == 0 ? AQZ_NON_FINITE_ERROR : AQZ_NON_FINITE_RAW;
+		break;
+	case OPT_CHECKPOINT:
+		opt->checkpoint_dir = p->value;
+		break;
+	case OPT_RESUME:
+		opt->resume = true;
 		break;
 	case OPT_ID:
 		parse_id(p, id);
@@ -282,14 +204,19 @@ static int run(int argc, char **argv)
 		take(&p, &opt, rules, id, &job);
 	cli_parser_operands(&p, 1, 1, "MODEL");
 	output = p.common.output;
-	if (p.exit_code < 0 && output != NULL && strcmp(output, "-") == 0 && p.common.json &&
-		!job.dry_run)
+	if (p.exit_code < 0 && output != NULL && strcmp(output, "-") == 0 && p.common.json && !job.dry_run)
 		cli_usage(&p, "--json and -o - both need standard output");
 	if (p.exit_code < 0 && strcmp(p.operands[0], "-") == 0)
-		cli_usage(
-			&p, "a model comes from a .safetensors file or a folder, not from standard input");
+		cli_usage(&p, "a model comes from a .safetensors file or a folder, not from standard input");
+	if (p.exit_code < 0 && job.codebooks_path != NULL &&
+		(opt.codebook_dtype != 0 || opt.share != AQZ_SHARE_NONE))
+		cli_usage(&p,
+			"--codebooks-from takes codebooks as they are: no --share, --codebook-bits or "
+			"--codebook-dtype with it");
+	if (p.exit_code < 0 && opt.resume && opt.checkpoint_dir == NULL)
+		cli_usage(&p, "--resume goes on from the folder of --checkpoint DIR, which is not given");
 	if (p.exit_code < 0 && output == NULL && !job.dry_run) {
-		int code = default_output(&made, p.operands[0]);
+		int code = compress_default_output(&made, p.operands[0]);
 
 		output = made;
 		if (code != CLI_OK)
@@ -301,7 +228,8 @@ static int run(int argc, char **argv)
 		opt.memlimit_bytes = p.common.memory_bytes;
 		job.common = &p.common;
 		job.model = p.operands[0];
-		p.exit_code = compress(&job, &opt, output);
+		job.checkpoints = opt.checkpoint_dir;
+		p.exit_code = compress_run(&job, &opt, output);
 	}
 	cli_parser_end(&p);
 	free(made);

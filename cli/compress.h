@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* compress, inside: the job (compress.c) and what is said about it (compress_report.c). */
+/* compress, inside: the command line (compress.c), the job (compress_run.c) and what is said about it
+ * (compress_report.c). */
 #ifndef AQZ_CLI_COMPRESS_H
 #define AQZ_CLI_COMPRESS_H
 
@@ -14,6 +15,8 @@ typedef struct compress_result {
 typedef struct compress_job {
 	const cli_common *common;
 	const char *model, *output; /* output "-": standard output */
+	const char *stats_path, *codebooks_path; /* NULL: none */
+	const char *checkpoints;  /* the folder, NULL: none */
 	const aqz_source *source;
 	bool dry_run;
 	cli_progress progress;
@@ -23,6 +26,11 @@ typedef struct compress_job {
 	compress_result *results; /* in the order in which tensors were done */
 	json_t *warnings;         /* NULL without --json */
 } compress_job;
+
+/* MODEL.aqz: without .safetensors, without slashes at the end. *name is freed with free(). */
+int compress_default_output(char **name, const char *model);
+/* Opens what the job names and does it. Returns an exit code. */
+int compress_run(compress_job *job, aqz_compress_options *opt, const char *output);
 
 /* What the plan would do, as a table or JSON. Both return an exit code. */
 int compress_dry_run(const compress_job *job, const aqz_plan *plan);

@@ -8,7 +8,9 @@
 /* Sums over the tensors of a plan that get an additive scheme, and over all. */
 typedef struct sums {
 	uint64_t in_bytes, weights, n_coded, coded_weights, coded_bytes;
-	double noise; /* sum of relative MSE times weights */
+	double noise;						   /* sum of relative MSE times weights */
+	uint64_t n_measured, measured_weights; /* of those with statistics */
+	double loss, loss_before;			   /* sums of losses times weights */
 } sums;
 
 static uint64_t source_bytes(const aqz_source *source)
@@ -26,8 +28,7 @@ static double bits_each(uint64_t bytes, uint64_t weights)
 	return weights != 0 ? 8 * (double)bytes / (double)weights : 0;
 }
 
-static int dry_run_json(
-	const compress_job *job, const aqz_plan *plan, uint64_t memory, uint64_t bound)
+static int dry_run_json(const compress_job *job, const aqz_plan *plan, uint64_t memory, uint64_t bound)
 {
 	json_t *tensors = json_array(), *entry;
 	const aqz_plan_entry *e;
@@ -35,12 +36,15 @@ static int dry_run_json(
 	for (uint32_t i = 0; (e = aqz_plan_get(plan, i)) != NULL; i++) {
 		entry = json_pack("{so ss so so so so so}", "name", cli_json_text(e->tensor->name), "dtype",
 			aqz_dtype_name(e->tensor->dtype), "shape",
-			cli_json_shape(e->tensor->shape, e->tensor->rank), "scheme",
-			cli_json_scheme(&e->scheme), "source_bytes", cli_json_number(e->tensor->n_bytes),
-			"stored_bytes_at_most", cli_json_number(e->stored_bytes), "memory_bytes",
-			cli_json_number(e->memory_bytes));
+			cli_json_shape(e->tensor->shape, e->tensor->rank), "scheme", cli_json_scheme(&e->scheme),
+			"source_bytes", cli_json_number(e->tensor->n_bytes), "stored_bytes_at_most",
+			cli_json_number(e->stored_bytes), "memory_bytes", cli_json_number(e->memory_bytes));
 		if (e->raw_reason != AQZ_RAW_ASKED)
 			json_object_set_new(entry, "raw_reason", json_string(cli_raw_reason(e->raw_reason)));
+		if (e->n_sharing > 0) {
+			json_object_set_new(entry, "statistics", json_boolean(e->has_stats));
+			json_object_set_new(entry, "sharing", json_integer((json_int_t)e->n_sharing));
+		}
 		json_array_append_new(tensors, entry);
 	}
 	return cli_json_print(json_pack("{so so so so so}", "input", cli_json_text(job->model),
@@ -53,6 +57,7 @@ int compress_dry_run(const compress_job *job, const aqz_plan *plan)
 	char shape[CLI_SHAPE_TEXT], scheme[AQZ_SCHEME_TEXT_BYTES], text[CLI_SIZE_TEXT], name[256];
 	uint64_t memory, bound, in_bytes = 0, stored = 0;
 	const aqz_plan_entry *e;
+	bool trained = false;
 	size_t width = 6;
 
 	aqz_plan_totals(plan, &memory, &bound);
@@ -73,8 +78,14 @@ int compress_dry_run(const compress_job *job, const aqz_plan *plan)
 			(int)(n < width ? width - n : 0), "", aqz_dtype_name(e->tensor->dtype),
 			cli_format_shape(shape, e->tensor->shape, e->tensor->rank), scheme, e->tensor->n_bytes,
 			e->stored_bytes, cli_format_bytes(text, e->memory_bytes));
-		printf("%s%s\n", e->raw_reason != AQZ_RAW_ASKED ? "  raw: " : "",
-			cli_raw_reason(e->raw_reason));
+		printf(
+			"%s%s", e->raw_reason != AQZ_RAW_ASKED ? "  raw: " : "", cli_raw_reason(e->raw_reason));
+		if (e->n_sharing > 1)
+			printf("  codebooks of %u tensors", e->n_sharing);
+		if (e->n_sharing > 0 && !e->has_stats && job->stats_path != NULL)
+			fputs("  no statistics", stdout);
+		putchar('\n');
+		trained = trained || (e->n_sharing > 1 && job->codebooks_path == NULL);
 		in_bytes += e->tensor->n_bytes;
 		stored += e->stored_bytes;
 	}
@@ -83,13 +94,17 @@ int compress_dry_run(const compress_job *job, const aqz_plan *plan)
 	printf("The file would have at most %" PRIu64
 		   " bytes, attached files and bookkeeping included.\n",
 		bound);
+	if (trained)
+		puts(
+			"Shared codebooks are trained before their first tensor is coded, which reads matrices "
+			"that have them twice.\nTheir bytes stand, and the memory of training counts, with "
+			"that tensor.");
 	return CLI_OK;
 }
 
 /* A plan's entries and the results are in the same order unless the library says otherwise, so each
  * search is short. */
-static const aqz_plan_entry *entry_of(
-	const aqz_plan *plan, const aqz_source_tensor *t, uint32_t start)
+static const aqz_plan_entry *entry_of(const aqz_plan *plan, const aqz_source_tensor *t, uint32_t start)
 {
 	const aqz_plan_entry *e = aqz_plan_get(plan, start);
 
@@ -117,6 +132,12 @@ static void add_up(sums *s, const compress_job *job, const aqz_plan *plan)
 		s->coded_weights += result->tensor->n_elements;
 		s->coded_bytes += e->stored_bytes;
 		s->noise += result->measured.rel_mse * (double)result->tensor->n_elements;
+		if (!result->measured.has_loss)
+			continue;
+		s->n_measured++;
+		s->measured_weights += result->tensor->n_elements;
+		s->loss += result->measured.loss_after * (double)result->tensor->n_elements;
+		s->loss_before += result->measured.loss_before * (double)result->tensor->n_elements;
 	}
 }
 
@@ -139,6 +160,13 @@ static int report_json(const compress_job *job, const sums *s, double seconds)
 		cli_json_number(s->coded_weights), "bytes", cli_json_number(s->coded_bytes),
 		"bits_per_weight", bits_each(s->coded_bytes, s->coded_weights), "mean_rel_mse",
 		s->coded_weights != 0 ? s->noise / (double)s->coded_weights : 0.0);
+	if (s->measured_weights != 0) {
+		const double n = (double)s->measured_weights;
+
+		json_object_set_new(coded, "tensors_with_statistics", cli_json_number(s->n_measured));
+		json_object_set_new(coded, "mean_loss_before", json_real(s->loss_before / n));
+		json_object_set_new(coded, "mean_loss", json_real(s->loss / n));
+	}
 	root = json_pack("{so so so so so sf sf so sO so}", "input", cli_json_text(job->model),
 		"output", cli_json_text(job->output), "input_bytes", cli_json_number(s->in_bytes),
 		"output_bytes", cli_json_number(job->out_bytes), "weights", cli_json_number(s->weights),
@@ -170,5 +198,11 @@ int compress_report(const compress_job *job, const aqz_plan *plan)
 			" weights at %.3f bits each, mean relative MSE %.6f\n",
 			s.n_coded, job->n_results, s.coded_weights, bits_each(s.coded_bytes, s.coded_weights),
 			s.noise / (double)s.coded_weights);
+	if (s.measured_weights > 0)
+		fprintf(f,
+			"%" PRIu64
+			" of them with statistics: mean loss %.6f of the outputs' energy (start %.6f)\n",
+			s.n_measured, s.loss / (double)s.measured_weights,
+			s.loss_before / (double)s.measured_weights);
 	return CLI_OK;
 }

@@ -27,7 +27,8 @@ bool info_listed(const info_job *job, const char *name)
 	return job->n_globs == 0;
 }
 
-void info_note(char note[INFO_NOTE_BYTES], const aqz_reader *reader, const aqz_tensor_info *t)
+void info_note(
+	char note[INFO_NOTE_BYTES], const aqz_reader *reader, const aqz_tensor_info *t, bool mixed)
 {
 	const aqz_section_info *section = aqz_reader_section(reader, t->section);
 	size_t n = 0;
@@ -40,6 +41,8 @@ void info_note(char note[INFO_NOTE_BYTES], const aqz_reader *reader, const aqz_t
 			note + n, INFO_NOTE_BYTES - n, "raw: %s ", cli_raw_reason(t->measured.raw_reason));
 	if (t->transposed)
 		n += (size_t)snprintf(note + n, INFO_NOTE_BYTES - n, "transposed ");
+	if (mixed && section->scheme.codec != AQZ_CODEC_LOSSLESS && !t->measured.has_loss)
+		n += (size_t)snprintf(note + n, INFO_NOTE_BYTES - n, "plain metric ");
 	if (t->leading > 0)
 		n += (size_t)snprintf(note + n, INFO_NOTE_BYTES - n, "%u leading ", t->leading);
 	if (n > 0)
@@ -68,6 +71,7 @@ void info_count(info_counts *c, const aqz_reader *reader)
 		c->n_coded++;
 		c->coded_weights += t->n_elements;
 		c->coded_bytes += aqz_reader_tensor_file_bytes(reader, t);
+		c->n_with_loss += t->measured.has_loss;
 		for (uint32_t k = 0; k < s->n_refs; k++)
 			for (uint32_t m = 0; m < s->refs[k].count; m++)
 				if (users != NULL && s->refs[k].kind == AQZ_KIND_CODEBOOK &&
@@ -116,7 +120,7 @@ char *info_provenance(const aqz_reader *reader)
 	return NULL;
 }
 
-static void print_tensors(const info_job *job, const aqz_reader *reader)
+static void print_tensors(const info_job *job, const aqz_reader *reader, const info_counts *c)
 {
 	char shape[CLI_SHAPE_TEXT], scheme[AQZ_SCHEME_TEXT_BYTES], note[INFO_NOTE_BYTES], name[512];
 	const aqz_tensor_info *t;
@@ -132,8 +136,9 @@ static void print_tensors(const info_job *job, const aqz_reader *reader)
 		n = strlen(cli_format_shape(shape, t->shape, t->rank));
 		shape_width = n > shape_width && n <= 24 ? n : shape_width;
 	}
-	printf("%-*s  %-6s %-*s  %-8s %9s %12s %10s  note\n", (int)width, "tensor", "dtype",
-		(int)shape_width, "shape", "scheme", "bits each", "stored bytes", "rel. MSE");
+	printf("%-*s  %-6s %-*s  %-8s %9s %12s %10s", (int)width, "tensor", "dtype", (int)shape_width,
+		"shape", "scheme", "bits each", "stored bytes", "rel. MSE");
+	printf("%s  note\n", c->n_with_loss > 0 ? "       loss  at start" : "");
 	for (uint32_t i = 0; (t = aqz_reader_tensor(reader, i)) != NULL; i++) {
 		const aqz_section_info *s = aqz_reader_section(reader, t->section);
 		const char *dtype = aqz_dtype_name(t->dtype);
@@ -150,7 +155,11 @@ static void print_tensors(const info_job *job, const aqz_reader *reader)
 			printf("%10.6f", t->measured.rel_mse);
 		else
 			printf("%10s", s->scheme.codec == AQZ_CODEC_LOSSLESS ? "0" : "-");
-		info_note(note, reader, t);
+		if (t->measured.has_loss)
+			printf(" %10.6f %9.6f", t->measured.loss_after, t->measured.loss_before);
+		else if (c->n_with_loss > 0)
+			printf(" %10s %9s", s->scheme.codec == AQZ_CODEC_LOSSLESS ? "0" : "-", "-");
+		info_note(note, reader, t, c->n_with_loss > 0);
 		printf("%s%s\n", note[0] != '\0' ? "  " : "", note);
 	}
 }
@@ -230,6 +239,21 @@ static void print_files(const aqz_reader *reader, const info_counts *c)
 	}
 }
 
+/* In which metric the errors were made small. */
+static void print_metric(const info_counts *c)
+{
+	if (c->n_coded == 0)
+		return;
+	if (c->n_with_loss == 0)
+		puts("metric: plain (no statistics)");
+	else if (c->n_with_loss == c->n_coded)
+		puts("metric: statistics of the inputs");
+	else
+		printf("metric: statistics of the inputs for %" PRIu64
+			   " of the coded tensors, plain for the other %" PRIu64 "\n",
+			c->n_with_loss, c->n_coded - c->n_with_loss);
+}
+
 static int print_text(const info_job *job, const aqz_reader *reader)
 {
 	const aqz_file_info *f = aqz_reader_file(reader);
@@ -249,14 +273,14 @@ static int print_text(const info_job *job, const aqz_reader *reader)
 		f->root[1], f->root[0], f->alignment, f->n_sections, f->n_chunks);
 	if (c.n_coded > 0)
 		printf("%" PRIu64 " coded tensors: %" PRIu64 " weights at %.3f bits each\n", c.n_coded,
-			c.coded_weights,
-			c.coded_weights != 0 ? 8 * c.coded_bytes / (double)c.coded_weights : 0);
+			c.coded_weights, c.coded_weights != 0 ? 8 * c.coded_bytes / (double)c.coded_weights : 0);
 	if (c.n_codebooks > 0)
 		printf("%" PRIu64 " codebook sections, %s, used %" PRIu64 " times; %" PRIu64
 			   " of them shared by several tensors\n",
 			c.n_codebooks, cli_format_bytes(size, c.codebook_bytes), c.codebook_uses, c.n_shared);
+	print_metric(&c);
 	putchar('\n');
-	print_tensors(job, reader);
+	print_tensors(job, reader, &c);
 	print_ledger(reader);
 	print_files(reader, &c);
 	print_provenance(reader);

@@ -14,6 +14,7 @@ typedef struct info_job {
 typedef struct info_counts {
 	uint64_t weights, n_coded, coded_weights;
 	double coded_bytes; /* of the file, with each tensor's part of what it shares */
+	uint64_t n_with_loss; /* coded tensors with a loss in the metric of their inputs */
 	uint64_t n_codebooks, codebook_bytes, codebook_uses, n_shared;
 	uint64_t n_files, file_bytes;
 } info_counts;
@@ -21,8 +22,8 @@ typedef struct info_counts {
 #define INFO_NOTE_BYTES 96
 
 bool info_listed(const info_job *job, const char *name);
-/* "raw: not smaller", "alias", "transposed", or "". */
-void info_note(char note[INFO_NOTE_BYTES], const aqz_reader *reader, const aqz_tensor_info *t);
+/* "raw: not smaller", "alias", "transposed", or "". mixed: the file has losses, so that a tensor without says so. */
+void info_note(char note[INFO_NOTE_BYTES], const aqz_reader *reader, const aqz_tensor_info *t, bool mixed);
 /* 8 * bytes of the file that the tensor costs / its weights. */
 double info_bits(const aqz_reader *reader, const aqz_tensor_info *t);
 void info_count(info_counts *c, const aqz_reader *reader);

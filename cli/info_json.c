@@ -97,9 +97,10 @@ int info_json(const info_job *job, const aqz_reader *reader)
 	info_count(&c, reader);
 	root = file(job, reader, &c);
 	json_object_set_new(root, "coded",
-		json_pack("{so so sf}", "tensors", cli_json_number(c.n_coded), "weights",
+		json_pack("{so so sf so}", "tensors", cli_json_number(c.n_coded), "weights",
 			cli_json_number(c.coded_weights), "bits_per_weight",
-			c.coded_weights != 0 ? 8 * c.coded_bytes / (double)c.coded_weights : 0.0));
+			c.coded_weights != 0 ? 8 * c.coded_bytes / (double)c.coded_weights : 0.0,
+			"tensors_with_statistics", cli_json_number(c.n_with_loss)));
 	json_object_set_new(root, "codebooks",
 		json_pack("{so so so so}", "sections", cli_json_number(c.n_codebooks), "bytes",
 			cli_json_number(c.codebook_bytes), "uses", cli_json_number(c.codebook_uses), "shared",

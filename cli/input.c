@@ -8,6 +8,19 @@
 
 #include "cli/cli.h"
 
+static int refuse(cli_input *in, aqz_status status, const char *text)
+{
+	cli_fail(&in->err, status, "", "%s", text);
+	return cli_error(in->name, "%s", text);
+}
+
+static int refuse_errno(cli_input *in, int error)
+{
+	aqz_status status = cli_fail_errno(&in->err, "", error);
+
+	return refuse(in, error == ENOENT ? AQZ_E_NOT_FOUND : status, strerror(error));
+}
+
 int cli_input_open(cli_input *in, const char *path)
 {
 	memset(in, 0, sizeof *in);
@@ -16,24 +29,24 @@ int cli_input_open(cli_input *in, const char *path)
 	in->stream = true;
 	if (strcmp(path, "-") == 0) {
 		if (fstat(in->fd, &in->st) != 0)
-			return cli_error_errno(in->name, errno);
+			return refuse_errno(in, errno);
 		if (isatty(in->fd))
-			return cli_error(in->name, "a terminal holds no container; give a file or a pipe");
+			return refuse(in, AQZ_E_FORMAT, "a terminal holds no container; give a file or a pipe");
 		return CLI_OK;
 	}
 	in->name = path;
 	in->fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (in->fd < 0)
-		return cli_error_errno(path, errno);
+		return refuse_errno(in, errno);
 	if (fstat(in->fd, &in->st) != 0) {
 		int error = errno;
 
 		cli_input_close(in);
-		return cli_error_errno(path, error);
+		return refuse_errno(in, error);
 	}
 	if (S_ISDIR(in->st.st_mode)) {
 		cli_input_close(in);
-		return cli_error(path, "is a folder, not a container");
+		return refuse(in, AQZ_E_FORMAT, "is a folder, not a container");
 	}
 	in->stream = !S_ISREG(in->st.st_mode);
 	aqz_io_from_fd(&in->io, in->fd);
@@ -79,6 +92,7 @@ aqz_status cli_input_push(cli_input *in, const aqz_stream_events *events, uint64
 		} else {
 			status = aqz_stream_push(stream, buffer, (size_t)n, err);
 			n_read += (uint64_t)n;
+			progress->done = n_read; /* also where the stream refuses them */
 			if (status == AQZ_OK && !cli_progress_tick(progress, n_read, total))
 				status = cli_fail(err, AQZ_E_CANCELLED, "", "stopped by a signal");
 		}

@@ -5,7 +5,7 @@
 
 #include "cli/verify.h"
 
-enum { OPT_QUICK = CLI_OPT_OWN, OPT_FULL, OPT_AGAINST };
+enum { OPT_QUICK = CLI_OPT_OWN, OPT_FULL, OPT_AGAINST, OPT_STATS };
 
 static const cli_option options[] = {
 	{OPT_QUICK, 0, "quick", NULL, "check only structure and index, not the data"},
@@ -13,6 +13,8 @@ static const cli_option options[] = {
 	{OPT_AGAINST, 0, "against", "MODEL",
 		"also compare with this source model: lossless tensors byte by byte, coded ones by their "
 		"recorded error"},
+	{OPT_STATS, 0, "stats", "STATS.safetensors",
+		"with --against: also compute the losses again with these statistics of the inputs"},
 	CLI_ROW_THREADS,
 	CLI_ROW_MEMORY,
 	CLI_ROW_QUIET,
@@ -59,12 +61,12 @@ static int verify_pipe(verify_job *job, cli_input *in)
 	aqz_status status;
 
 	job->level = AQZ_VERIFY_FULL;
-	job->path = in->name;
 	status = cli_input_push(in, &none, job->common->memory_bytes, &job->progress, NULL, &err);
 	job->n_bytes = job->progress.done;
 	cli_progress_clear(&job->progress);
+	job->status = status;
 	if (status != AQZ_OK && !is_damage(status))
-		return cli_error_status(in->name, status, &err);
+		return verify_stopped(job, NULL, &err);
 	if (status != AQZ_OK)
 		verify_add(job, UINT32_MAX, UINT32_MAX, &err);
 	return verify_report(job, NULL);
@@ -86,8 +88,9 @@ static int verify_file(verify_job *job, cli_input *in)
 	else if (is_damage(status))
 		verify_add(job, UINT32_MAX, UINT32_MAX, &err);
 	cli_progress_clear(&job->progress);
+	job->status = status;
 	if (status != AQZ_OK && (job->n_findings == 0 || status == AQZ_E_CANCELLED))
-		code = cli_error_status(in->name, status, &err);
+		code = verify_stopped(job, reader, &err);
 	else if (status == AQZ_OK && job->against != NULL)
 		code = verify_against(job, reader);
 	else
@@ -101,13 +104,18 @@ static int run_verify(cli_parser *p, verify_job *job)
 	cli_input in;
 	int code = cli_input_open(&in, job->path);
 
-	if (code != CLI_OK)
+	job->start = cli_now();
+	job->path = in.name;
+	if (code != CLI_OK && !job->common->json)
 		return code;
-	if (in.stream && (job->against != NULL || job->level == AQZ_VERIFY_QUICK)) {
+	if (code != CLI_OK) {
+		job->status = in.err.status;
+		verify_add(job, UINT32_MAX, UINT32_MAX, &in.err);
+		code = verify_report(job, NULL);
+	} else if (in.stream && (job->against != NULL || job->level == AQZ_VERIFY_QUICK)) {
 		cli_usage(p, "a pipe is always checked in full; --quick and --against need a file");
 		code = p->exit_code;
 	} else {
-		job->start = cli_now();
 		cli_progress_begin(&job->progress, job->common->quiet);
 		code = in.stream ? verify_pipe(job, &in) : verify_file(job, &in);
 	}
@@ -134,6 +142,9 @@ static int run(int argc, char **argv)
 		case OPT_AGAINST:
 			job.against = p.value;
 			break;
+		case OPT_STATS:
+			job.stats = p.value;
+			break;
 		default:
 			break;
 		}
@@ -141,6 +152,8 @@ static int run(int argc, char **argv)
 	cli_parser_operands(&p, 1, 1, "IN.aqz");
 	if (p.exit_code < 0 && quick && full)
 		cli_usage(&p, "--quick and --full exclude each other");
+	if (p.exit_code < 0 && job.stats != NULL && job.against == NULL)
+		cli_usage(&p, "--stats needs --against MODEL, whose weights the losses are of");
 	if (p.exit_code < 0) {
 		job.level = quick ? AQZ_VERIFY_QUICK : full ? AQZ_VERIFY_FULL : AQZ_VERIFY_STORED;
 		job.common = &p.common;

@@ -69,15 +69,24 @@ static uint8_t *mark_damaged(const verify_job *job, const aqz_reader *reader, ui
 	return damaged;
 }
 
+void verify_json_error(json_t *object, aqz_status status, const aqz_error *err)
+{
+	json_object_set_new(object, "status", json_string(aqz_status_name(status)));
+	if (status == AQZ_OK)
+		return;
+	json_object_set_new(object, "text", cli_json_text(err->text));
+	json_object_set_new(object, "where", cli_json_text(err->where));
+	if (err->offset != AQZ_NO_OFFSET)
+		json_object_set_new(object, "offset", cli_json_number(err->offset));
+}
+
 static json_t *finding_json(const aqz_reader *reader, const verify_finding *f)
 {
-	json_t *entry = json_pack("{ss ss so}", "status", aqz_status_name(f->err.status), "text",
-		f->err.text, "where", cli_json_text(f->err.where));
+	json_t *entry = json_object();
 	const aqz_section_info *s =
 		reader != NULL && f->section != UINT32_MAX ? aqz_reader_section(reader, f->section) : NULL;
 
-	if (f->err.offset != AQZ_NO_OFFSET)
-		json_object_set_new(entry, "offset", cli_json_number(f->err.offset));
+	verify_json_error(entry, f->err.status, &f->err);
 	if (f->section != UINT32_MAX)
 		json_object_set_new(entry, "section", cli_json_number(f->section));
 	if (f->chunk != UINT32_MAX)
@@ -100,7 +109,8 @@ static json_t *finding_json(const aqz_reader *reader, const verify_finding *f)
 	return entry;
 }
 
-static int report_json(const verify_job *job, const aqz_reader *reader, const uint8_t *damaged)
+static int report_json(
+	const verify_job *job, const aqz_reader *reader, const uint8_t *damaged, bool ok)
 {
 	json_t *findings = json_array(), *bad = json_array(), *good = json_array();
 	const aqz_tensor_info *t;
@@ -109,10 +119,10 @@ static int report_json(const verify_job *job, const aqz_reader *reader, const ui
 		json_array_append_new(findings, finding_json(reader, &job->findings[i]));
 	for (uint32_t i = 0; damaged != NULL && (t = aqz_reader_tensor(reader, i)) != NULL; i++)
 		json_array_append_new(damaged[i] ? bad : good, cli_json_text(t->name));
-	return cli_json_print(json_pack("{so ss sb so sf so so so}", "file", cli_json_text(job->path),
-		"level", level_name(job->level), "ok", job->n_findings == 0, "bytes",
-		cli_json_number(job->n_bytes), "seconds", cli_now() - job->start, "findings", findings,
-		"damaged", bad, "intact", good));
+	return cli_json_print(json_pack("{so ss sb ss so sf so so so}", "file",
+		cli_json_text(job->path), "level", level_name(job->level), "ok", ok, "status",
+		aqz_status_name(job->status), "bytes", cli_json_number(job->n_bytes), "seconds",
+		cli_now() - job->start, "findings", findings, "damaged", bad, "intact", good));
 }
 
 static void print_finding(const verify_job *job, const aqz_reader *reader, const verify_finding *f)
@@ -166,7 +176,7 @@ int verify_report(const verify_job *job, const aqz_reader *reader)
 	int code = CLI_OK;
 
 	if (job->common->json) {
-		code = report_json(job, reader, damaged);
+		code = report_json(job, reader, damaged, ok);
 	} else {
 		for (uint32_t i = 0; i < job->n_findings; i++)
 			print_finding(job, reader, &job->findings[i]);
@@ -187,4 +197,19 @@ int verify_report(const verify_job *job, const aqz_reader *reader)
 	}
 	free(damaged);
 	return ok ? code : CLI_ERROR;
+}
+
+int verify_stopped(verify_job *job, const aqz_reader *reader, const aqz_error *err)
+{
+	aqz_error what = *err;
+	int code = cli_error_status(job->path, job->status, err);
+
+	if (!job->common->json)
+		return code;
+	if (what.status == AQZ_OK)
+		cli_fail(&what, job->status, "", "%s", aqz_status_name(job->status));
+	verify_add(job, UINT32_MAX, UINT32_MAX, &what);
+	(void)verify_report(job, reader);
+	fflush(stdout); /* a signal that was caught ends the process */
+	return code;
 }

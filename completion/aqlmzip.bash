@@ -26,15 +26,16 @@ _aqlmzip() {
 		return
 		;;
 	compress)
-		options='-o --output -s --scheme -t --tensors -e --effort --seed --codebook-dtype --scale-dtype --align
-			--non-finite --id -n --dry-run -T --threads -M --memory -f --force -q --quiet -v --verbose --json'
+		options='-o --output -s --scheme -t --tensors --stats -e --effort --seed --train-vectors --share
+			--codebooks-from --codebook-bits --codebook-dtype --scale-dtype --align --non-finite --checkpoint --resume
+			--id -n --dry-run -T --threads -M --memory -f --force -q --quiet -v --verbose --json'
 		;;
 	decompress)
 		options='-o --output -t --tensor -r --rows -d --dtype --original -T --threads -M --memory -f --force -q --quiet
 			-v --verbose'
 		;;
 	info) options='-t --tensors -M --memory --json' ;;
-	verify) options='--quick --full --against -T --threads -M --memory -q --quiet -v --verbose --json' ;;
+	verify) options='--quick --full --against --stats -T --threads -M --memory -q --quiet -v --verbose --json' ;;
 	salvage) options='-o --output -f --force -M --memory -q --quiet -v --verbose --json' ;;
 	bench) options='-s --scheme --size -e --effort -T --threads -q --quiet --json' ;;
 	version) ;;
@@ -51,7 +52,19 @@ _aqlmzip() {
 		mapfile -t COMPREPLY < <(compgen -W '1 2 3 4 5 6 7 8 9' -- "$cur")
 		return
 		;;
-	--codebook-dtype | --scale-dtype | --dtype | -d)
+	--codebook-dtype)
+		mapfile -t COMPREPLY < <(compgen -W 'i8 f16 bf16 f32' -- "$cur")
+		return
+		;;
+	--codebook-bits)
+		mapfile -t COMPREPLY < <(compgen -W '8 16 32' -- "$cur")
+		return
+		;;
+	--share)
+		mapfile -t COMPREPLY < <(compgen -W 'none kind block all' -- "$cur")
+		return
+		;;
+	--scale-dtype | --dtype | -d)
 		mapfile -t COMPREPLY < <(compgen -W 'f16 bf16 f32' -- "$cur")
 		return
 		;;
@@ -63,7 +76,8 @@ _aqlmzip() {
 		mapfile -t COMPREPLY < <(compgen -W 'error raw' -- "$cur")
 		return
 		;;
-	--tensors | --tensor | -t | --rows | -r | --seed | --threads | -T | --memory | -M | --id | --size) return ;;
+	--tensors | --tensor | -t | --rows | -r | --seed | --train-vectors | \
+		--threads | -T | --memory | -M | --id | --size) return ;;
 	esac
 
 	if [[ $cur == -* ]]; then

@@ -86,14 +86,14 @@ aqz_view aqz_section_view(const aqz_section *s)
 void aqz_catalog_expected(const aqz_catalog *c, uint32_t type, uint32_t *section, uint32_t *chunk)
 {
 	bool declares = type == AQZ_FRAME_RECORDS || type == AQZ_FRAME_INDEX;
-	*section = type == AQZ_FRAME_CHUNK ? c->section_next : declares ? c->n_sections : 0;
-	*chunk = type == AQZ_FRAME_CHUNK ? c->chunk_next : declares ? c->n_tensors : 0;
+	*section = type == AQZ_FRAME_CHUNK ? c->section_next : declares ? c->framed_sections : 0;
+	*chunk = type == AQZ_FRAME_CHUNK ? c->chunk_next : declares ? c->framed_tensors : 0;
 }
 
 /* Moves on to the next section that has chunks. */
 static void skip_empty(aqz_catalog *c)
 {
-	while (c->section_next < c->n_sections &&
+	while (c->section_next < c->framed_sections &&
 		c->chunk_next == c->sections[c->section_next]->info.n_chunks) {
 		c->section_next++;
 		c->chunk_next = 0;
@@ -102,7 +102,7 @@ static void skip_empty(aqz_catalog *c)
 
 static aqz_status check_chunk(const aqz_catalog *c, const aqz_frame *f, aqz_error *err)
 {
-	if (c->section_next == c->n_sections)
+	if (c->section_next == c->framed_sections)
 		return aqz_fail(
 			err, AQZ_E_CORRUPT, c->offset, "frame.type", "a chunk comes where none is due");
 	const aqz_section *s = c->sections[c->section_next];
@@ -133,7 +133,7 @@ static aqz_status check_padding(const aqz_catalog *c, const aqz_frame *f, aqz_er
 {
 	uint64_t alignment = UINT64_C(1) << c->superblock.alignment_log2;
 	uint64_t due = (alignment - (c->offset + 2 * AQZ_FRAME_HEADER_BYTES) % alignment) % alignment;
-	if (c->padded || c->section_next == c->n_sections ||
+	if (c->padded || c->section_next == c->framed_sections ||
 		(c->offset + AQZ_FRAME_HEADER_BYTES) % alignment == 0 || f->stored_bytes != due ||
 		f->decoded_bytes != due)
 		return aqz_fail(err, AQZ_E_CORRUPT, c->offset, "frame.padding",
@@ -190,7 +190,8 @@ aqz_status aqz_catalog_frame(aqz_catalog *c, const aqz_frame *f, aqz_error *err)
 		AQZ_TRY(check_chunk(c, f, err));
 	if (f->type == AQZ_FRAME_PADDING)
 		AQZ_TRY(check_padding(c, f, err));
-	if (f->type == AQZ_FRAME_RECORDS && (c->section_next != c->n_sections || f->stored_bytes == 0))
+	if (f->type == AQZ_FRAME_RECORDS &&
+		(c->section_next != c->framed_sections || f->stored_bytes == 0))
 		AQZ_TRY(aqz_fail(err, AQZ_E_CORRUPT, c->offset, "frame.type",
 			"records where a chunk of section %u is due, or none in them", c->section_next));
 	uint64_t next;
@@ -384,17 +385,12 @@ static aqz_status keep_records(aqz_catalog *c, const uint8_t *payload, uint64_t 
 	return AQZ_OK;
 }
 
-aqz_status aqz_catalog_records(aqz_catalog *c, const uint8_t *payload, uint64_t n, aqz_error *err)
+/* base: offset of the records in the file. */
+static aqz_status take_records(
+	aqz_catalog *c, const uint8_t *payload, uint64_t n, uint64_t base, aqz_error *err)
 {
 	enum { SECTION = 1, TENSOR = 2, ANCILLARY = 1 };
 	aqz_status status = AQZ_OK;
-	if (!c->records_due)
-		return aqz_fail(err, AQZ_E_ARGUMENT, AQZ_NO_OFFSET, "records", "no records are due");
-	const aqz_placed_frame *last = &c->frames[c->n_frames - 1];
-	uint64_t base = last->offset + AQZ_FRAME_HEADER_BYTES;
-	if (n != last->frame.stored_bytes)
-		return aqz_fail(
-			err, AQZ_E_ARGUMENT, base, "records", "the payload is not as long as its frame says");
 	AQZ_TRY(keep_records(c, payload, n, err));
 	for (uint64_t at = 0; at < n;) {
 		if (n - at < AQZ_RECORD_HEADER_BYTES)
@@ -420,19 +416,56 @@ aqz_status aqz_catalog_records(aqz_catalog *c, const uint8_t *payload, uint64_t 
 				"records of type %u are not known to this version", type);
 		at += body_bytes;
 	}
+out:
+	return status;
+}
+
+aqz_status aqz_catalog_declare(aqz_catalog *c, const uint8_t *records, uint64_t n, aqz_error *err)
+{
+	uint64_t base = c->offset + AQZ_FRAME_HEADER_BYTES + c->records_bytes - c->framed_bytes;
+	return take_records(c, records, n, base, err);
+}
+
+aqz_status aqz_catalog_framed(aqz_catalog *c, aqz_error *err)
+{
+	if (!c->records_due)
+		return aqz_fail(err, AQZ_E_ARGUMENT, AQZ_NO_OFFSET, "records", "no records are due");
+	const aqz_placed_frame *last = &c->frames[c->n_frames - 1];
+	uint64_t base = last->offset + AQZ_FRAME_HEADER_BYTES, n = last->frame.stored_bytes;
+	if (n != c->records_bytes - c->framed_bytes)
+		return aqz_fail(
+			err, AQZ_E_ARGUMENT, base, "records", "the payload is not as long as its frame says");
 	if (c->n_sections > 0 && c->sections[c->n_sections - 1]->n_users == 0 &&
 		c->sections[c->n_sections - 1]->info.kind == AQZ_KIND_TENSOR)
 		return aqz_fail(
 			err, AQZ_E_CORRUPT, base + n, "section", "no tensor record follows the last section");
 	c->records_due = false;
+	c->framed_sections = c->n_sections;
+	c->framed_tensors = c->n_tensors;
+	c->framed_bytes = c->records_bytes;
 	skip_empty(c);
+	return AQZ_OK;
+}
+
+aqz_status aqz_catalog_records(aqz_catalog *c, const uint8_t *payload, uint64_t n, aqz_error *err)
+{
+	aqz_status status = AQZ_OK;
+	if (!c->records_due)
+		return aqz_fail(err, AQZ_E_ARGUMENT, AQZ_NO_OFFSET, "records", "no records are due");
+	const aqz_placed_frame *last = &c->frames[c->n_frames - 1];
+	uint64_t base = last->offset + AQZ_FRAME_HEADER_BYTES;
+	if (n != last->frame.stored_bytes)
+		return aqz_fail(
+			err, AQZ_E_ARGUMENT, base, "records", "the payload is not as long as its frame says");
+	AQZ_TRY(take_records(c, payload, n, base, err));
+	AQZ_TRY(aqz_catalog_framed(c, err));
 out:
 	return status;
 }
 
 aqz_status aqz_catalog_complete(const aqz_catalog *c, aqz_error *err)
 {
-	if (c->section_next != c->n_sections)
+	if (c->section_next != c->framed_sections)
 		return aqz_fail(err, AQZ_E_CORRUPT, c->offset, "frame.type",
 			"the index comes before chunk %u of section %u", c->chunk_next, c->section_next);
 	return c->padded

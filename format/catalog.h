@@ -54,7 +54,10 @@ typedef struct aqz_catalog {
 	uint8_t *records; /* all records payloads, for the index */
 	uint64_t records_bytes, records_capacity;
 	uint64_t offset;  /* where the next frame header is */
-	uint32_t section_next, chunk_next; /* the chunk that must come next; section_next = n_sections: none */
+	uint32_t section_next, chunk_next; /* the chunk that must come next; section_next = framed_sections: none */
+	/* What the records frames hold: all, but for what a writer has declared ahead of its frame. */
+	uint32_t framed_sections, framed_tensors;
+	uint64_t framed_bytes;
 	bool padded;      /* the last frame was padding: a chunk must follow */
 	bool records_due; /* the last frame was a records frame whose payload has not been given */
 } aqz_catalog;
@@ -72,6 +75,12 @@ aqz_status aqz_catalog_frame(aqz_catalog *c, const aqz_frame *f, aqz_error *err)
 
 /* Takes the payload of the records frame that was given last. */
 aqz_status aqz_catalog_records(aqz_catalog *c, const uint8_t *payload, uint64_t n, aqz_error *err);
+
+/* For a writer: takes records whose frame is still to come, so that what no file may hold is refused when it is asked
+ * for, and names and numbers are known. */
+aqz_status aqz_catalog_declare(aqz_catalog *c, const uint8_t *records, uint64_t n, aqz_error *err);
+/* The records frame that was given last holds all that was declared. */
+aqz_status aqz_catalog_framed(aqz_catalog *c, aqz_error *err);
 
 /* The index may come now: no chunk is missing. */
 aqz_status aqz_catalog_complete(const aqz_catalog *c, aqz_error *err);
@@ -122,6 +131,8 @@ void aqz_index_write(uint8_t *out, const aqz_catalog *c);
 /* Feeds a decoded index payload to an empty catalog. offset: of the index frame, which the frames
  * must reach exactly. */
 aqz_status aqz_index_read(aqz_catalog *c, const uint8_t *payload, uint64_t n, uint64_t index_offset, aqz_error *err);
+/* The reserved field of a decoded payload, of at least 32 bytes: UNSUPPORTED if it is not zero. */
+aqz_status aqz_index_check_reserved(const uint8_t *payload, uint64_t index_offset, aqz_error *err);
 /* Root: XXH3-128 over superblock and index, spec 8.3. */
 aqz_status aqz_root(uint64_t root[2], const aqz_superblock *superblock, const uint8_t *index, uint64_t n,
 	aqz_error *err);

@@ -3,6 +3,8 @@
  * spec 6.3. */
 #include "format/layout.h"
 
+#include <stdio.h> /* snprintf */
+
 static const uint8_t end_magic[8] = {'\n', 0x1a, '\n', '\r', 'Z', 'Q', 'A', 0x89};
 
 /* The superblock's fields between magic and reserved bytes. */
@@ -31,6 +33,18 @@ void aqz_footer_write(uint8_t out[AQZ_FOOTER_BYTES], const aqz_footer *f)
 	aqz_frame_write(out, &frame, id);
 }
 
+/* What is wrong with the copy of the superblock, at its place in the footer. */
+static aqz_status in_copy(aqz_status status, uint64_t copy_at, aqz_error *err)
+{
+	if (err != NULL) {
+		char field[sizeof err->where];
+		memcpy(field, err->where, sizeof field);
+		snprintf(err->where, sizeof err->where, "footer.%.56s", field);
+		err->offset += copy_at - COPY_FROM;
+	}
+	return status;
+}
+
 aqz_status aqz_footer_read(
 	aqz_footer *out, const uint8_t in[AQZ_FOOTER_BYTES], uint64_t file_bytes, aqz_error *err)
 {
@@ -57,7 +71,9 @@ aqz_status aqz_footer_read(
 	if (!aqz_hash_equal(frame.decoded_hash, aqz_hash(payload, AQZ_FOOTER_PAYLOAD_BYTES, 0)))
 		return aqz_fail(err, AQZ_E_CHECKSUM, at + 48, "footer.decoded_hash",
 			"the hash of the footer's payload differs");
-	AQZ_TRY(aqz_superblock_read(&out->superblock, super, err));
+	status = aqz_superblock_read(&out->superblock, super, err);
+	if (status != AQZ_OK)
+		return in_copy(status, payload_at + COPY_AT, err);
 	if (aqz_get64(payload + PREVIOUS_AT) != 0)
 		return aqz_fail(err, AQZ_E_UNSUPPORTED, payload_at + PREVIOUS_AT, "footer.previous",
 			"appended generations are not known to this version");
@@ -72,9 +88,8 @@ aqz_status aqz_footer_read(
 			"the footer says %llu bytes, the file has %llu", (unsigned long long)out->file_bytes,
 			(unsigned long long)file_bytes);
 	if (out->index_stored_bytes > AQZ_MAX_INDEX_BYTES ||
-		out->index_decoded_bytes > AQZ_MAX_INDEX_BYTES ||
-		out->index_offset < AQZ_SUPERBLOCK_BYTES || out->index_offset % AQZ_FRAME_ALIGN != 0 ||
-		out->index_offset > at ||
+		out->index_decoded_bytes > AQZ_MAX_INDEX_BYTES || out->index_offset < AQZ_SUPERBLOCK_BYTES ||
+		out->index_offset % AQZ_FRAME_ALIGN != 0 || out->index_offset > at ||
 		at - out->index_offset < AQZ_FRAME_HEADER_BYTES + aqz_padded(out->index_stored_bytes))
 		return aqz_fail(err, AQZ_E_CORRUPT, payload_at, "footer.index_offset",
 			"the index does not lie between superblock and footer");

@@ -3,13 +3,16 @@
  * it, spec 6.1 and 8.3. */
 #include "format/catalog.h"
 
+enum { RESERVED_AT = 12 };
+
 uint64_t aqz_index_bytes(const aqz_catalog *c)
 {
 	return AQZ_INDEX_HEAD_BYTES + (uint64_t)c->n_frames * AQZ_INDEX_FRAME_BYTES +
 		(uint64_t)c->n_sections * AQZ_DIGEST_BYTES + c->records_bytes;
 }
 
-aqz_status aqz_digest_empty_sections(aqz_catalog *c, aqz_error *err) {
+aqz_status aqz_digest_empty_sections(aqz_catalog *c, aqz_error *err)
+{
 	uint64_t nothing[2];
 	aqz_digest *d;
 	aqz_status status = aqz_digest_open(&d, err);
@@ -47,6 +50,14 @@ void aqz_index_write(uint8_t *out, const aqz_catalog *c)
 	}
 	if (c->records_bytes > 0)
 		memcpy(out, c->records, c->records_bytes);
+}
+
+aqz_status aqz_index_check_reserved(const uint8_t *payload, uint64_t index_offset, aqz_error *err)
+{
+	if (aqz_get32(payload + RESERVED_AT) == 0)
+		return AQZ_OK;
+	return aqz_fail(err, AQZ_E_UNSUPPORTED, index_offset + AQZ_FRAME_HEADER_BYTES + RESERVED_AT,
+		"index.reserved", "a reserved field is not zero");
 }
 
 static aqz_status read_frames(aqz_catalog *c, const uint8_t *frames, uint32_t n_frames,
@@ -105,9 +116,7 @@ aqz_status aqz_index_read(
 			 records_bytes = aqz_get64(payload + 24);
 	uint64_t fixed =
 		AQZ_INDEX_HEAD_BYTES + n_frames * AQZ_INDEX_FRAME_BYTES + n_sections * AQZ_DIGEST_BYTES;
-	if (aqz_get32(payload + 12) != 0)
-		return aqz_fail(
-			err, AQZ_E_UNSUPPORTED, at + 12, "index.reserved", "a reserved field is not zero");
+	AQZ_TRY(aqz_index_check_reserved(payload, index_offset, err));
 	if (fixed > n || records_bytes != n - fixed)
 		return aqz_fail(
 			err, AQZ_E_CORRUPT, at, "index.n_frames", "the index's tables do not fill it");

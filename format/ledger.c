@@ -35,8 +35,8 @@ void aqz_reader_ledger(const aqz_reader *reader, aqz_ledger *out)
 	out->padding = aqz_padded(footer->index_stored_bytes) - footer->index_stored_bytes;
 	uint64_t index_end =
 		footer->index_offset + AQZ_FRAME_HEADER_BYTES + aqz_padded(footer->index_stored_bytes);
-	out->other = reader->file.n_bytes - AQZ_FOOTER_BYTES -
-		index_end; /* ancillary frames after the index, headers and all */
+	/* The index has no frames behind it: these count whole. */
+	out->other = reader->file.n_bytes - AQZ_FOOTER_BYTES - index_end;
 	for (uint32_t i = 0; i < c->n_frames; i++) {
 		const aqz_frame *f = &c->frames[i].frame;
 		out->padding += aqz_padded(f->stored_bytes) - f->stored_bytes;

@@ -13,7 +13,8 @@ aqz_status aqz_wreck_chunk(const aqz_wreck *w, const aqz_chunk_decoder *d, uint6
 	aqz_status status = AQZ_OK;
 	const aqz_placed_frame *f = &w->frames[(uint32_t)found];
 	const aqz_section *s = d->section;
-	uint64_t begin, end, n_code_rows, n_bytes, least, most, padded = aqz_padded(f->frame.stored_bytes);
+	uint64_t begin, end, n_code_rows, n_bytes, least, most,
+		padded = aqz_padded(f->frame.stored_bytes);
 	memset(piece, 0, sizeof *piece);
 	aqz_section_chunk_rows(s, f->frame.chunk, &begin, &end, &n_code_rows);
 	s->codec->payload_bounds(&d->view, end - begin, n_code_rows, f->frame.coding, &least, &most);
@@ -24,8 +25,8 @@ aqz_status aqz_wreck_chunk(const aqz_wreck *w, const aqz_chunk_decoder *d, uint6
 			err, AQZ_E_CORRUPT, f->offset, "frame", "the chunk's frame does not fit its section");
 	AQZ_TRY(aqz_budget_alloc(d->budget, &piece->payload, padded, "a stored chunk", err));
 	piece->payload_bytes = padded;
-	status = w->io.pread(
-		w->io.user, piece->payload, (size_t)padded, f->offset + AQZ_FRAME_HEADER_BYTES);
+	status =
+		w->io.pread(w->io.user, piece->payload, (size_t)padded, f->offset + AQZ_FRAME_HEADER_BYTES);
 	if (status != AQZ_OK)
 		AQZ_TRY(aqz_fail(err, status, f->offset, "frame", "reading failed"));
 	AQZ_TRY(aqz_frame_check_payload(
@@ -215,16 +216,38 @@ out:
 	return status;
 }
 
-/* Declares a section and its tensors and copies its chunks. Sections are written in the order of
- * their numbers, and all parameters of those that are kept: so what a reference names stands
- * together in the new file, too. *tensor: the first whose section is this or a later one. */
-static aqz_status copy_section(
-	aqz_wreck *w, aqz_writer *writer, uint32_t number, uint32_t *tensor, aqz_error *err)
+/* What is declared and whose chunks are still to be copied: sections [copied, declared). */
+typedef struct copy_state {
+	uint32_t copied, tensor; /* tensor: the first whose section is not declared yet */
+	uint64_t waiting_bytes;	 /* decoded, of the sections that wait */
+} copy_state;
+
+/* Copies the chunks of all needed sections before `end`. Sections without chunks are declared, too. */
+static aqz_status copy_declared(
+	aqz_wreck *w, aqz_writer *writer, copy_state *at, uint32_t end, aqz_error *err)
 {
-	enum { LONG_RECORDS = 1 << 25 };
+	aqz_status status = AQZ_OK;
+	for (; at->copied < end; at->copied++)
+		if (w->sections[at->copied].needed)
+			AQZ_TRY(copy_chunks(w, writer, at->copied, err));
+	AQZ_TRY(aqz_writer_flush(writer, err));
+	at->waiting_bytes = 0;
+out:
+	return status;
+}
+
+/* Declares a section and its tensors, and copies chunks where a frame of records must end. Sections are
+ * written in the order of their numbers, and all parameters of those that are kept: so what a reference
+ * names stands together in the new file, too. */
+static aqz_status copy_section(
+	aqz_wreck *w, aqz_writer *writer, uint32_t number, copy_state *at, aqz_error *err)
+{
+	/* As the writer does it, which holds data meanwhile; here they wait in the broken file. */
+	enum { SMALL_BYTES = 1 << 16, WAITING_BYTES = 1 << 20, LONG_RECORDS = 1 << 25 };
 	aqz_status status = AQZ_OK;
 	aqz_wreck_section *s = &w->sections[number];
 	aqz_section_info info = s->section->info;
+	bool parameter = info.kind >= AQZ_KIND_CODEBOOK && info.kind <= AQZ_KIND_PERMUTATION;
 	aqz_ref *refs = calloc((size_t)info.n_refs + 1, sizeof *refs);
 	if (refs == NULL)
 		AQZ_TRY(aqz_fail_nomem(err, info.n_refs * sizeof *refs));
@@ -235,21 +258,18 @@ static aqz_status copy_section(
 	info.refs = refs;
 	AQZ_TRY(aqz_writer_declare(writer, &info, err));
 	s->written_as = info.number;
-	/* Names that are too many for one frame follow behind the chunks. */
-	for (bool copied = false;; ++*tensor) {
-		bool more = *tensor < w->n_tensors && w->tensors[*tensor]->info.section == number;
-		if (!copied && (!more || writer->records.n > LONG_RECORDS)) {
-			AQZ_TRY(copy_chunks(w, writer, number, err));
-			copied = true;
-		}
-		if (!more || writer->records.n > LONG_RECORDS)
-			AQZ_TRY(aqz_writer_flush(writer, err)); /* also a section without chunks */
-		if (!more)
-			break;
-		aqz_tensor_info t = w->tensors[*tensor]->info;
+	for (; at->tensor < w->n_tensors && w->tensors[at->tensor]->info.section == number; at->tensor++) {
+		aqz_tensor_info t = w->tensors[at->tensor]->info;
 		t.section = info.number;
 		AQZ_TRY(aqz_writer_declare_tensor(writer, &t, err));
+		/* Names that are too many for one frame follow behind the chunks. */
+		if (writer->records.n > LONG_RECORDS)
+			AQZ_TRY(copy_declared(w, writer, at, number + 1, err));
 	}
+	at->waiting_bytes += info.decoded_bytes;
+	if (writer->records.n > WAITING_BYTES ||
+		(!parameter && (info.decoded_bytes > SMALL_BYTES || at->waiting_bytes > WAITING_BYTES)))
+		AQZ_TRY(copy_declared(w, writer, at, number + 1, err));
 out:
 	free(refs);
 	return status;
@@ -419,9 +439,9 @@ aqz_status aqz_salvage(const aqz_io *in, const aqz_io *out, uint64_t memlimit_by
 	aqz_status status = AQZ_OK;
 	aqz_wreck w = {.progress = progress, .progress_user = progress_user};
 	aqz_writer *writer = NULL;
-	aqz_writer_options opt = {
-		.struct_size = sizeof opt, .n_threads = 1};
-	uint32_t lost = 0, tensor = 0;
+	aqz_writer_options opt = {.struct_size = sizeof opt, .n_threads = 1};
+	uint32_t lost = 0;
+	copy_state at = {0};
 	if (in == NULL || in->pread == NULL || in->size == NULL || out == NULL || out->write == NULL)
 		return aqz_fail(err, AQZ_E_ARGUMENT, AQZ_NO_OFFSET, "io",
 			"salvage needs pread and size to read, write to write");
@@ -449,7 +469,8 @@ aqz_status aqz_salvage(const aqz_io *in, const aqz_io *out, uint64_t memlimit_by
 	AQZ_TRY(aqz_writer_open(&writer, out, &opt, err));
 	for (uint32_t i = 0; i < w.n_sections; i++)
 		if (w.sections[i].needed)
-			AQZ_TRY(copy_section(&w, writer, i, &tensor, err));
+			AQZ_TRY(copy_section(&w, writer, i, &at, err));
+	AQZ_TRY(copy_declared(&w, writer, &at, w.n_sections, err));
 	AQZ_TRY(aqz_writer_finish(writer, NULL, err));
 	if (n_lost != NULL)
 		*n_lost = lost;

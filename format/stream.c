@@ -144,6 +144,7 @@ static aqz_status take_index(aqz_stream *s, const uint8_t *payload, aqz_error *e
 	AQZ_TRY(aqz_budget_alloc(&c->budget, &decoded, n, "the index", err));
 	AQZ_TRY(aqz_budget_alloc(&c->budget, &due, n, "the index", err));
 	AQZ_TRY(aqz_index_inflate(decoded, &s->frame, payload, s->taken + AQZ_FRAME_HEADER_BYTES, err));
+	AQZ_TRY(aqz_index_check_reserved(decoded, s->taken, err));
 	aqz_index_write(due, c);
 #ifndef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
 	if (memcmp(decoded, due, n) != 0)

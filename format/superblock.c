@@ -6,7 +6,7 @@
  * damages it visibly. */
 static const uint8_t magic[8] = {0x89, 'A', 'Q', 'Z', '\r', '\n', 0x1a, '\n'};
 
-enum { HASH_AT = 120, RESERVED_AT = 72 };
+enum { HASH_AT = 120, RESERVED_AT = 72, ALIGNMENT_END = 57 };
 
 void aqz_superblock_write(uint8_t out[AQZ_SUPERBLOCK_BYTES], const aqz_superblock *s)
 {
@@ -70,8 +70,9 @@ aqz_status aqz_superblock_read(
 	if (aqz_get32(in + 68) != 0)
 		return aqz_fail(err, AQZ_E_UNSUPPORTED, 68, "superblock.generation",
 			"appended generations are not known to this version");
-	if (memcmp(in + 57, zero, 3) != 0 || memcmp(in + RESERVED_AT, zero, sizeof zero) != 0)
-		return aqz_fail(err, AQZ_E_UNSUPPORTED, RESERVED_AT, "superblock.reserved",
-			"a reserved byte is not zero");
+	if (memcmp(in + ALIGNMENT_END, zero, 3) != 0 || memcmp(in + RESERVED_AT, zero, sizeof zero) != 0)
+		return aqz_fail(err, AQZ_E_UNSUPPORTED,
+			memcmp(in + ALIGNMENT_END, zero, 3) != 0 ? ALIGNMENT_END : RESERVED_AT,
+			"superblock.reserved", "a reserved byte is not zero");
 	return AQZ_OK;
 }

@@ -6,6 +6,7 @@
 #include "format/inflate.h"
 
 #define DEFAULT_CHUNK_BYTES (UINT64_C(4) << 20)
+#define PARAM_RECORDS_BYTES (UINT64_C(1) << 20)
 
 /* Remembers the first failure: after it the file cannot be continued. The catalog calls CORRUPT or
  * UNSUPPORTED what no file may hold; here it was the caller who asked for it. */
@@ -67,6 +68,7 @@ aqz_status aqz_writer_open(
 	memcpy(super.id, opt->id, sizeof super.id);
 	aqz_catalog_init(&w->catalog, &super, opt->memlimit_bytes);
 	w->params.budget = &w->catalog.budget;
+	w->hold_bytes = aqz_writer_hold_bytes(opt->memlimit_bytes);
 	w->batch = calloc(w->opt.n_threads, sizeof *w->batch);
 	if (w->batch == NULL)
 		AQZ_TRY(aqz_fail_nomem(err, w->opt.n_threads * sizeof *w->batch));
@@ -88,6 +90,7 @@ void aqz_writer_close(aqz_writer *writer)
 		return;
 	aqz_budget *b = &writer->catalog.budget;
 	aqz_writer_free_batch(writer);
+	aqz_writer_free_held(writer);
 	aqz_digest_close(writer->digest, NULL);
 	aqz_params_free(&writer->params);
 	aqz_names_free(&writer->contents, b);
@@ -95,30 +98,6 @@ void aqz_writer_close(aqz_writer *writer)
 	aqz_buffer_free(&writer->records);
 	aqz_catalog_free(&writer->catalog);
 	free(writer);
-}
-
-aqz_status aqz_writer_flush(aqz_writer *w, aqz_error *err)
-{
-	aqz_status status = AQZ_OK;
-	uint32_t first = w->catalog.n_sections;
-	size_t n = w->records.n;
-	if (n == 0)
-		return AQZ_OK;
-	AQZ_TRY(aqz_buffer_add(&w->records, NULL, AQZ_FRAME_ALIGN, err)); /* room for the padding */
-	aqz_frame f = {.type = AQZ_FRAME_RECORDS, .stored_bytes = n, .decoded_bytes = n};
-	f.decoded_hash = aqz_hash(w->records.data, n, 0);
-	AQZ_TRY(aqz_writer_frame(w, &f, w->records.data, err));
-	AQZ_TRY(aqz_catalog_records(&w->catalog, w->records.data, n, err));
-	w->records.n = 0;
-	for (uint32_t i = first; i < w->catalog.n_sections; i++) {
-		const aqz_kept *k = i < w->params.capacity ? &w->params.kept[i] : NULL;
-		if (k == NULL || k->n_bytes == 0)
-			continue;
-		AQZ_TRY(aqz_writer_start(w, i, err));
-		AQZ_TRY(aqz_writer_feed(w, k->data, (size_t)k->n_bytes, err));
-	}
-out:
-	return status;
 }
 
 /* The largest chunk of 64 * 2^k code rows within the target, and no larger than the section needs. */
@@ -132,24 +111,6 @@ static uint32_t choose_chunk_rows(const aqz_writer *w, const aqz_section_info *s
 		unit_bits / 8 * (rows / AQZ_TILE_ROWS) * 2 <= w->opt.chunk_bytes)
 		rows *= 2;
 	return rows;
-}
-
-aqz_status aqz_writer_declare(aqz_writer *w, aqz_section_info *info, aqz_error *err)
-{
-	info->number = w->next_section;
-	aqz_status status = aqz_section_append(&w->records, info, err);
-	if (status == AQZ_OK)
-		w->next_section++;
-	return status;
-}
-
-aqz_status aqz_writer_declare_tensor(aqz_writer *w, aqz_tensor_info *info, aqz_error *err)
-{
-	info->number = w->next_tensor;
-	aqz_status status = aqz_tensor_append(&w->records, info, err);
-	if (status == AQZ_OK)
-		w->next_tensor++;
-	return status;
 }
 
 /* ---- Parameters */
@@ -221,6 +182,10 @@ aqz_status aqz_writer_param(aqz_writer *writer, uint32_t *section, aqz_kind kind
 	AQZ_TRY(keep(w, aqz_writer_declare(w, &info, err), err));
 	AQZ_TRY(keep(w, aqz_params_add(&w->params, info.number, data, n_bytes, err), err));
 	AQZ_TRY(keep(w, add_key(w, info.number, &key, err), err));
+	w->held_bytes += n_bytes;
+	/* They are kept in any case, and stand best with the tensor that comes. */
+	if (w->records.n > PARAM_RECORDS_BYTES)
+		AQZ_TRY(keep(w, aqz_writer_flush(w, err), err));
 	*section = info.number;
 out:
 	return status;
@@ -247,8 +212,7 @@ aqz_status aqz_writer_file(
 		.scheme = {.codec = AQZ_CODEC_LOSSLESS, .out_group = 1}};
 	info.chunk_rows = choose_chunk_rows(w, &info);
 	AQZ_TRY(keep(w, aqz_writer_declare(w, &info, err), err));
-	AQZ_TRY(keep(w, aqz_writer_flush(w, err), err));
-	AQZ_TRY(keep(w, aqz_writer_start(w, info.number, err), err));
+	AQZ_TRY(keep(w, aqz_writer_begin(w, info.number, err), err));
 out:
 	return status;
 }
@@ -342,8 +306,7 @@ aqz_status aqz_writer_tensor(
 	AQZ_TRY(keep(w, aqz_writer_declare(w, &s, err), err));
 	t.section = s.number;
 	AQZ_TRY(keep(w, aqz_writer_declare_tensor(w, &t, err), err));
-	AQZ_TRY(keep(w, aqz_writer_flush(w, err), err));
-	AQZ_TRY(keep(w, aqz_writer_start(w, s.number, err), err));
+	AQZ_TRY(keep(w, aqz_writer_begin(w, s.number, err), err));
 	if (section != NULL)
 		*section = s.number;
 out:
@@ -363,7 +326,8 @@ aqz_status aqz_writer_alias(
 	t.name = name;
 	t.name_bytes = name_bytes;
 	AQZ_TRY(keep(writer, aqz_writer_declare_tensor(writer, &t, err), err));
-	AQZ_TRY(keep(writer, aqz_writer_flush(writer, err), err));
+	if (writer->held_bytes + writer->records.n > writer->hold_bytes)
+		AQZ_TRY(keep(writer, aqz_writer_flush(writer, err), err));
 out:
 	return status;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The writer's inside, for writer.c, writer_chunks.c and salvage.c. */
+/* The writer's inside, for writer.c, writer_held.c, writer_chunks.c and salvage.c. */
 #ifndef AQZ_FORMAT_WRITER_H
 #define AQZ_FORMAT_WRITER_H
 
@@ -15,13 +15,24 @@ typedef struct aqz_outgoing {
 	aqz_error error;
 } aqz_outgoing;
 
+/* A chunk that is ready, but whose section's records are not written yet; under the budget. */
+typedef struct aqz_held {
+	struct aqz_held *next;
+	uint64_t block_bytes;
+	aqz_frame frame;
+	_Alignas(64) uint8_t payload[]; /* padded */
+} aqz_held;
+
 struct aqz_writer {
 	aqz_io io;
 	aqz_writer_options opt;
-	aqz_catalog catalog;
+	aqz_catalog catalog;  /* has what is declared, its records written or not */
 	aqz_params params;    /* of sections declared so far, written or not */
 	aqz_buffer records;   /* declared, but not written yet */
-	uint32_t next_section, next_tensor; /* numbers; records included */
+	aqz_held *held, **held_end; /* chunks of what these records declare, but for parameters */
+	uint64_t held_bytes;  /* room for these chunks, at most, and for those of parameters */
+	uint64_t hold_bytes;  /* the most that they and the records may take */
+	bool holding;         /* chunks of current become held ones */
 	aqz_names contents;   /* param_keys by content, for equal parameters */
 	struct aqz_param_key {
 		uint64_t content[2], rows, cols;
@@ -38,25 +49,38 @@ struct aqz_writer {
 	aqz_status failed;
 };
 
-/* Writes the declared records, and the chunks of the parameters among them. */
+/* ---- writer_held.c */
+
+/* The most that may be held under a limit of memory. */
+uint64_t aqz_writer_hold_bytes(uint64_t memlimit_bytes);
+/* Declare a section or tensor, and set info->number. The tensors of a section follow it at once. */
+aqz_status aqz_writer_declare(aqz_writer *w, aqz_section_info *info, aqz_error *err);
+aqz_status aqz_writer_declare_tensor(aqz_writer *w, aqz_tensor_info *info, aqz_error *err);
+/* Says that the data of a section, the one that was declared last, come now: its chunks are held, or
+ * the records are written. */
+aqz_status aqz_writer_begin(aqz_writer *w, uint32_t section, aqz_error *err);
+/* Takes a chunk of the current section that is ready. */
+aqz_status aqz_writer_hold(aqz_writer *w, const aqz_frame *f, const uint8_t *payload, aqz_error *err);
+/* Writes the declared records in one frame, and the chunks of all sections that they declare and
+ * whose data are here. */
 aqz_status aqz_writer_flush(aqz_writer *w, aqz_error *err);
+void aqz_writer_free_held(aqz_writer *w);
+
+/* ---- writer_chunks.c */
+
 /* Writes a frame and hashes its payload; payload has room for its padding, which is zeroed here.
  * Padding frame included. */
 aqz_status aqz_writer_frame(aqz_writer *w, aqz_frame *f, uint8_t *payload, aqz_error *err);
-/* Takes n bytes of the current section; encodes and writes what is full. */
+/* Takes n bytes of the current section; encodes what is full, and writes or holds it. */
 aqz_status aqz_writer_feed(aqz_writer *w, const uint8_t *data, size_t n, aqz_error *err);
-/* Makes section the current one. due_bytes is set. */
+/* Makes section the current one. */
 aqz_status aqz_writer_start(aqz_writer *w, uint32_t section, aqz_error *err);
-/* Bytes of chunk i of a section as the caller puts them: elements, or codes. */
-uint64_t aqz_writer_chunk_in_bytes(const aqz_section *s, uint32_t chunk);
+/* Bytes of a section as the caller puts them: elements, or codes. */
+uint64_t aqz_writer_due_bytes(const aqz_section *s);
 void aqz_writer_free_batch(aqz_writer *w);
 
-/* ---- For salvage: a section as it was, with new numbers. info->number is set. Its chunks follow
- * by aqz_writer_copy. */
-aqz_status aqz_writer_declare(aqz_writer *w, aqz_section_info *info, aqz_error *err);
-aqz_status aqz_writer_declare_tensor(aqz_writer *w, aqz_tensor_info *info, aqz_error *err);
-/* The next chunk, stored as it was; payload has room for its padding. Declared records are written
- * first. */
+/* ---- For salvage: the next chunk of what was declared, stored as it was; payload has room for its
+ * padding. Declared records are written first. */
 aqz_status aqz_writer_copy(aqz_writer *w, const aqz_frame *f, uint8_t *payload, const void *decoded, aqz_error *err);
 
 #endif

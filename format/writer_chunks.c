@@ -4,7 +4,8 @@
  * file does not depend on the threads. */
 #include "format/writer.h"
 
-uint64_t aqz_writer_chunk_in_bytes(const aqz_section *s, uint32_t chunk)
+/* Bytes of chunk i as the caller puts them. */
+static uint64_t chunk_in_bytes(const aqz_section *s, uint32_t chunk)
 {
 	uint64_t begin, end, n_code_rows, n = 0;
 	aqz_section_chunk_rows(s, chunk, &begin, &end, &n_code_rows);
@@ -13,6 +14,14 @@ uint64_t aqz_writer_chunk_in_bytes(const aqz_section *s, uint32_t chunk)
 			&s->info.scheme, n_code_rows, aqz_ceil_div(s->info.cols, s->info.scheme.in_group));
 	else
 		(void)aqz_section_rows_bytes(s, begin, end, &n);
+	return n;
+}
+
+uint64_t aqz_writer_due_bytes(const aqz_section *s)
+{
+	uint64_t n = 0;
+	for (uint32_t i = 0; i < s->info.n_chunks; i++)
+		n += chunk_in_bytes(s, i);
 	return n;
 }
 
@@ -117,7 +126,7 @@ out:
 	o->status = status;
 }
 
-/* Prepares the batch on all threads, then writes it in order. */
+/* Prepares the batch on all threads, then writes or holds it in order. */
 static aqz_status write_batch(aqz_writer *w, aqz_error *err)
 {
 	aqz_status status = AQZ_OK;
@@ -159,7 +168,9 @@ static aqz_status write_batch(aqz_writer *w, aqz_error *err)
 		bool lossless = s->codec->id == AQZ_CODEC_LOSSLESS;
 		if (w->digest != NULL)
 			aqz_digest_add(w->digest, o->in, (size_t)o->frame.decoded_bytes);
-		AQZ_TRY(aqz_writer_frame(w, &o->frame, lossless ? o->out : o->in, err));
+		uint8_t *payload = lossless ? o->out : o->in;
+		AQZ_TRY(w->holding ? aqz_writer_hold(w, &o->frame, payload, err)
+						   : aqz_writer_frame(w, &o->frame, payload, err));
 		o->in_bytes = 0;
 	}
 	w->n_batch = 0;
@@ -170,23 +181,23 @@ out:
 	return status;
 }
 
-/* The last chunk is written: the section has its digest. */
+/* The last chunk is written or held: the section has its digest. */
 static void end_section(aqz_writer *w)
 {
 	if (w->digest != NULL)
 		aqz_digest_close(w->digest, w->current->info.content);
 	w->digest = NULL;
 	w->current = NULL;
+	w->holding = false;
 }
 
 aqz_status aqz_writer_start(aqz_writer *w, uint32_t section, aqz_error *err)
 {
 	aqz_section *s = w->catalog.sections[section];
 	w->current = s;
-	w->put_bytes = w->due_bytes = 0;
+	w->put_bytes = 0;
+	w->due_bytes = aqz_writer_due_bytes(s);
 	w->chunks_put = w->n_batch = 0;
-	for (uint32_t i = 0; i < s->info.n_chunks; i++)
-		w->due_bytes += aqz_writer_chunk_in_bytes(s, i);
 	if (s->info.kind != AQZ_KIND_TENSOR) {
 		aqz_status status = aqz_digest_open(&w->digest, err);
 		if (status != AQZ_OK)
@@ -203,7 +214,7 @@ aqz_status aqz_writer_feed(aqz_writer *w, const uint8_t *data, size_t n, aqz_err
 	while (n > 0) {
 		const aqz_section *s = w->current;
 		aqz_outgoing *o = &w->batch[w->n_batch];
-		uint64_t due = aqz_writer_chunk_in_bytes(s, w->chunks_put);
+		uint64_t due = chunk_in_bytes(s, w->chunks_put);
 		if (o->in_bytes == 0) { /* a new chunk */
 			uint64_t begin, end, n_code_rows, decoded_bytes = 0;
 			aqz_section_chunk_rows(s, w->chunks_put, &begin, &end, &n_code_rows);

@@ -2,7 +2,15 @@
 /* The sound file that the bad files are made from, and how each is made. */
 #include "tests/bad_files.h"
 
+#include "format/writer.h"
+
 /* ---- The sound file */
+
+/* What was declared is to have a frame of records of its own. */
+static void end_frame(aqz_writer *w)
+{
+	SURE(aqz_writer_flush(w, NULL) == AQZ_OK);
+}
 
 static void add_raw_tensor(aqz_writer *w)
 {
@@ -15,6 +23,7 @@ static void add_raw_tensor(aqz_writer *w)
 
 	SURE(aqz_writer_tensor(w, NULL, &d, NULL) == AQZ_OK);
 	SURE(aqz_writer_put(w, "123456789", 9, NULL) == AQZ_OK);
+	end_frame(w);
 	SURE(aqz_writer_alias(w, "r2", 2, 2, NULL) == AQZ_OK);
 }
 
@@ -43,8 +52,10 @@ void bad_files_base(memory_file *f)
 	SURE(aqz_writer_open(&w, &io, &o, NULL) == AQZ_OK);
 	SURE(aqz_writer_file(w, AQZ_KIND_FILE, "f", 3, NULL) == AQZ_OK &&
 		aqz_writer_put(w, "abc", 3, NULL) == AQZ_OK);
+	end_frame(w);
 	SURE(aqz_writer_file(w, AQZ_KIND_METADATA, "f", 2, NULL) == AQZ_OK &&
 		aqz_writer_put(w, "{}", 2, NULL) == AQZ_OK);
+	end_frame(w);
 	SURE(aqz_writer_param(w, &refs[0].first, AQZ_KIND_CODEBOOK, AQZ_F32, 2, 2, codewords, NULL) ==
 		AQZ_OK);
 	SURE(aqz_writer_param(w, &refs[1].first, AQZ_KIND_ROW_SCALES, AQZ_F32, 3, 1, scales, NULL) ==
@@ -59,6 +70,7 @@ void bad_files_base(memory_file *f)
 		.effort = 5};
 	SURE(aqz_writer_tensor(w, NULL, &a, NULL) == AQZ_OK &&
 		aqz_writer_put(w, codes, 8, NULL) == AQZ_OK);
+	end_frame(w);
 	SURE(aqz_writer_param(w, &more[0].first, AQZ_KIND_CODEBOOK, AQZ_I8, 2, 2, "\1\2\3\4", NULL) ==
 		AQZ_OK);
 	SURE(aqz_writer_param(w, &more[2].first, AQZ_KIND_CODEBOOK_SCALES, AQZ_F32, 1, 2, steps, NULL) ==
@@ -70,6 +82,7 @@ void bad_files_base(memory_file *f)
 	i.n_refs = 3;
 	SURE(aqz_writer_tensor(w, NULL, &i, NULL) == AQZ_OK &&
 		aqz_writer_put(w, codes, 16, NULL) == AQZ_OK);
+	end_frame(w);
 	add_raw_tensor(w);
 	SURE(aqz_writer_finish(w, NULL, NULL) == AQZ_OK);
 	aqz_writer_close(w);

@@ -363,7 +363,7 @@ static void footer_of_64(edit *e)
 
 const bad_file bad_index[] = {
 	MAKE("bad-index-short", index_short, C, "index", 0, "index.frame"),
-	POKE("unsupported-index-reserved", INDEX, 0, 12, 4, 1, U, "index.reserved", C, "index"),
+	POKE("unsupported-index-reserved", INDEX, 0, 12, 4, 1, U, "index.reserved", 0, 0),
 	POKE("bad-index-n-frames", INDEX, 0, 0, 4, 14, C, "index.n_frames", 0, "index"),
 	POKE("bad-index-n-frames-most", INDEX, 0, 0, 4, UINT32_MAX, C, "index.n_frames", 0, "index"),
 	POKE("bad-index-records-bytes", INDEX, 0, 24, 8, UINT64_MAX, C, "index.n_frames", 0, "index"),
@@ -424,6 +424,15 @@ const bad_file bad_index[] = {
 	MAKE("bad-footer-index-decoded-limit", decoded_too_long, C, "footer.index_offset", 0, 0),
 	MAKE("bad-footer-index-decoded", decoded_other, C, "index.frame", 0, "footer"),
 	MAKE("bad-root", root_other, H, "footer.root", 0, 0),
+	/* The copy of the superblock, from byte 8 of it on */
+	POKE("unsupported-footer-copy-minor", FOOTER, 0, 48 + 2, 2, 2, U, "footer.superblock.version",
+		0, 0),
+	POKE("unsupported-footer-copy-feature", FOOTER, 0, 48 + 8, 8, 1, U,
+		"footer.superblock.features_read", 0, 0),
+	POKE("unsupported-footer-copy-reserved", FOOTER, 0, 48 + 50, 1, 1, U,
+		"footer.superblock.reserved", 0, 0),
+	POKE("unsupported-footer-copy-generation", FOOTER, 0, 48 + 60, 4, 1, U,
+		"footer.superblock.generation", 0, 0),
 	MAKE("bad-footer-copy", copy_other, H, "footer.root", C, "footer"),
 };
 const size_t n_bad_index = sizeof bad_index / sizeof *bad_index;

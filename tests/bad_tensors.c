@@ -159,6 +159,44 @@ static void transposed_leading(edit *e)
 	new_shape(e, 1, 1, 2, (uint64_t[]){3, 3});
 }
 
+/* The raw tensor, its section and its alias get elements of fewer than 8 bits, in as many bytes: a
+ * matrix of 3 x cols. */
+static void sub_byte(edit *e, uint16_t dtype, uint64_t cols, bool transposed)
+{
+	uint8_t *section = section_body(e, 8), *t = tensor_body(e, 2), *alias = tensor_body(e, 3);
+
+	SURE(3 * cols * aqz_dtype_bits((aqz_dtype)dtype) == 9 * 8);
+	aqz_put16(section + 8, dtype);
+	aqz_put64(section + 24, cols);
+	aqz_put16(t + 8, dtype);
+	aqz_put64(t + 32, cols);
+	aqz_put16(alias + 8, dtype);
+	aqz_put16(alias + 12, transposed);
+	aqz_put64(alias + 24, transposed ? cols : 3);
+	aqz_put64(alias + 32, transposed ? 3 : cols);
+	edit_put(e);
+}
+
+static void good_alias_of_4_bits(edit *e)
+{
+	sub_byte(e, AQZ_F4, 6, false);
+}
+
+static void good_alias_of_6_bits(edit *e)
+{
+	sub_byte(e, AQZ_F6_E3M2, 4, false);
+}
+
+static void transposed_4_bits(edit *e)
+{
+	sub_byte(e, AQZ_F4, 6, true);
+}
+
+static void transposed_6_bits(edit *e)
+{
+	sub_byte(e, AQZ_F6_E3M2, 4, true);
+}
+
 /* ---- Attributes of tensor 0: at 40 key 1 (8 bytes), at 56 key 2 (16 bytes), at 80 key 4 (8
  * bytes); 56 in all. */
 
@@ -293,6 +331,10 @@ const bad_file bad_tensors[] = {
 	MAKE("bad-tensor-leading-255", leading_255, C, "tensor.shape", 0, 0),
 	MAKE("bad-tensor-transposed-vector", transposed_vector, C, "tensor.shape", 0, 0),
 	MAKE("bad-tensor-transposed-leading", transposed_leading, C, "tensor.shape", 0, 0),
+	MAKE("good-alias-4-bits", good_alias_of_4_bits, AQZ_OK, "", 0, 0),
+	MAKE("good-alias-6-bits", good_alias_of_6_bits, AQZ_OK, "", 0, 0),
+	MAKE("bad-tensor-transposed-4-bits", transposed_4_bits, C, "tensor.shape", 0, 0),
+	MAKE("bad-tensor-transposed-6-bits", transposed_6_bits, C, "tensor.shape", 0, 0),
 	/* Attributes */
 	POKE("bad-attribute-key-0", TENSOR, 0, 40, 2, 0, ATTRIBUTE),
 	POKE("bad-attribute-order", TENSOR, 0, 80, 2, 1, ATTRIBUTE),

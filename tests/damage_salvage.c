@@ -4,6 +4,7 @@
 #include "tests/damage_salvage.h"
 
 #include "format/reader.h"
+#include "format/writer.h"
 #include "tests/support.h"
 
 /* The sample, its frames, and what hangs on each of its sections. */
@@ -13,14 +14,33 @@ static struct {
 	const aqz_catalog *c;
 } base;
 
-static void set_up(void)
+void end_records_frame(aqz_writer *w)
+{
+	SURE(aqz_writer_flush(w, NULL) == AQZ_OK);
+}
+
+static void set_up_with(void (*after_each)(aqz_writer *w))
 {
 	aqz_io io;
 
-	sample_make(&base.s, &(sample_options){.alignment = 64, .n_threads = 1, .scale = 1});
+	sample_make(&base.s,
+		&(sample_options){.alignment = 64, .n_threads = 1, .scale = 1, .after_each = after_each});
 	memory_io(&io, &base.s.file);
 	ck_assert_int_eq(aqz_reader_open(&base.r, &io, NULL, NULL), AQZ_OK);
 	base.c = &base.r->catalog;
+}
+
+/* Each tensor and file has a frame of records, or all together have one. */
+static void set_up_apart(void)
+{
+	set_up_with(end_records_frame);
+}
+
+static void set_up_batched(void)
+{
+	set_up_with(NULL);
+	for (uint32_t i = 1; i < base.c->n_frames; i++)
+		ck_assert_uint_ne(base.c->frames[i].frame.type, AQZ_FRAME_RECORDS);
 }
 
 static void tear_down(void)
@@ -266,6 +286,24 @@ START_TEST(lost_records_lose_what_they_declare)
 }
 END_TEST
 
+/* The only frame of records and the index. */
+START_TEST(without_any_records_nothing_is_left)
+{
+	memory_file f = {0}, out = {0};
+	aqz_io from, to;
+
+	memory_copy(&f, &base.s.file);
+	f.n = (size_t)base.r->footer.index_offset;
+	f.data[base.c->frames[0].offset + 64] ^= 1;
+	memory_io(&from, &f);
+	memory_io(&to, &out);
+	ck_assert_int_eq(aqz_salvage(&from, &to, 0, NULL, NULL, NULL, NULL, NULL, NULL), AQZ_E_FORMAT);
+	ck_assert_uint_eq(out.n, 0);
+	memory_free(&out);
+	memory_free(&f);
+}
+END_TEST
+
 /* ---- Larger holes */
 
 /* Sections with a chunk that has a byte in [from, to) of the sound file. */
@@ -376,16 +414,19 @@ START_TEST(whatever_comes_out_is_sound)
 }
 END_TEST
 
-TCase *damage_salvage(void)
+TCase *damage_salvage(bool batched)
 {
-	TCase *tc = tcase_create("salvage");
+	TCase *tc = tcase_create(batched ? "salvage, one frame of records" : "salvage");
 
 	tcase_set_timeout(tc, 120);
-	tcase_add_checked_fixture(tc, set_up, tear_down);
+	tcase_add_checked_fixture(tc, batched ? set_up_batched : set_up_apart, tear_down);
 	tcase_add_test(tc, a_broken_chunk_loses_its_tensor);
 	tcase_add_test(tc, one_copy_of_the_records_is_enough);
 	tcase_add_test(tc, one_copy_of_the_id_is_enough);
-	tcase_add_test(tc, lost_records_lose_what_they_declare);
+	if (batched)
+		tcase_add_test(tc, without_any_records_nothing_is_left);
+	else
+		tcase_add_test(tc, lost_records_lose_what_they_declare);
 	tcase_add_test(tc, four_kilobytes_of_zeros);
 	tcase_add_test(tc, units_gone_or_doubled);
 	tcase_add_loop_test(tc, whatever_comes_out_is_sound, 0, 2);

@@ -5,6 +5,12 @@
 
 #include <check.h>
 
-TCase *damage_salvage(void);
+#include "aqlmzip.h"
+
+/* Writes what was declared so far in a frame of records of its own. */
+void end_records_frame(aqz_writer *w);
+
+/* batched: one frame of records declares all of the sample, else each tensor and file has its own. */
+TCase *damage_salvage(bool batched);
 
 #endif

@@ -13,6 +13,7 @@
 typedef struct builder {
 	sample *s;
 	aqz_writer *w;
+	void (*after_each)(aqz_writer *w);
 	noise r;
 	aqz_error *err;
 } builder;
@@ -33,6 +34,15 @@ typedef struct row_range {
 } row_range;
 
 static const aqz_scheme raw = {.codec = AQZ_CODEC_LOSSLESS};
+
+/* Puts data, the last of a tensor or file. */
+static aqz_status put_last(builder *b, const void *data, size_t n)
+{
+	TRY(aqz_writer_put(b->w, data, n, b->err));
+	if (b->after_each != NULL)
+		b->after_each(b->w);
+	return AQZ_OK;
+}
 
 static sample_tensor *new_tensor(
 	builder *b, const char *name, aqz_dtype dtype, uint32_t rank, const uint64_t *shape)
@@ -86,7 +96,7 @@ static aqz_status add_raw(builder *b, const char *name, aqz_dtype dtype, uint32_
 	TRY(aqz_writer_tensor(b->w, NULL, &d, b->err));
 	half = t->n_bytes / 2; /* in two pieces */
 	TRY(aqz_writer_put(b->w, t->data, half, b->err));
-	return aqz_writer_put(b->w, t->data + half, t->n_bytes - half, b->err);
+	return put_last(b, t->data + half, t->n_bytes - half);
 }
 
 static aqz_status add_alias(builder *b, const char *name, uint32_t of)
@@ -97,7 +107,8 @@ static aqz_status add_alias(builder *b, const char *name, uint32_t of)
 	t->scheme = b->s->tensors[of].scheme;
 	t->alias = true;
 	memcpy(t->data, b->s->tensors[of].data, t->n_bytes);
-	return aqz_writer_alias(b->w, t->name, strlen(t->name), of, b->err);
+	TRY(aqz_writer_alias(b->w, t->name, strlen(t->name), of, b->err));
+	return put_last(b, NULL, 0);
 }
 
 /* Values that every codebook dtype holds exactly, so that the expectation needs no conversion; sums
@@ -202,7 +213,7 @@ static aqz_status add_additive(
 	if (status == AQZ_OK)
 		status = aqz_writer_tensor(b->w, NULL, &d, b->err);
 	if (status == AQZ_OK)
-		status = aqz_writer_put(b->w, lines, n_bytes, b->err);
+		status = put_last(b, lines, n_bytes);
 	free(lines);
 	free(codes);
 	free(row_scales);
@@ -254,7 +265,7 @@ static aqz_status add_file(builder *b, aqz_kind kind, const char *name, const ch
 	f->data = data;
 	f->n_bytes = n;
 	TRY(aqz_writer_file(b->w, kind, name, f->n_bytes, b->err));
-	return aqz_writer_put(b->w, data, f->n_bytes, b->err);
+	return put_last(b, data, f->n_bytes);
 }
 
 static aqz_status add_all(builder *b, uint64_t scale)
@@ -286,7 +297,8 @@ aqz_status sample_write(sample *s, const aqz_io *io, const sample_options *opt, 
 		.effort = 5,
 		.n_threads = opt->n_threads,
 		.memlimit_bytes = opt->memlimit_bytes};
-	builder b = {.s = s, .r = {UINT64_C(0x9e3779b97f4a7c15)}, .err = err};
+	builder b = {
+		.s = s, .after_each = opt->after_each, .r = {UINT64_C(0x9e3779b97f4a7c15)}, .err = err};
 	aqz_status status;
 	uint64_t n_bytes;
 

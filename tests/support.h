@@ -78,6 +78,7 @@ typedef struct sample_options {
 	unsigned n_threads;
 	unsigned scale;       /* 1: a few KiB in all; more: so many times the rows */
 	uint64_t memlimit_bytes;
+	void (*after_each)(aqz_writer *w); /* called behind each tensor and file; may be NULL */
 } sample_options;
 
 /* Writes the sample with every feature: raw tensors of several dtypes and ranks, of one and of

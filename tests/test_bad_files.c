@@ -87,6 +87,15 @@ START_TEST(a_bad_file_is_named)
 }
 END_TEST
 
+static void make_named(memory_file *f, const char *name)
+{
+	size_t k = 0;
+
+	while (strcmp(bad_file_get(k)->name, name) != 0)
+		k++;
+	bad_file_make(bad_file_get(k), f);
+}
+
 /* What only a deeper look finds. */
 START_TEST(levels_of_verification)
 {
@@ -103,15 +112,68 @@ START_TEST(levels_of_verification)
 
 	for (size_t i = 0; i < sizeof due / sizeof *due; i++) {
 		memory_file f = {0};
-		size_t k = 0;
 
-		while (strcmp(bad_file_get(k)->name, due[i].name) != 0)
-			k++;
-		bad_file_make(bad_file_get(k), &f);
+		make_named(&f, due[i].name);
 		ck_assert_msg(
 			reader_verdict(&f, AQZ_VERIFY_QUICK, 0, NULL) == due[i].quick, "%s", due[i].name);
 		ck_assert_msg(
 			reader_verdict(&f, AQZ_VERIFY_STORED, 0, NULL) == due[i].stored, "%s", due[i].name);
+		memory_free(&f);
+	}
+}
+END_TEST
+
+/* Both readers say at which byte of the file the field is. */
+START_TEST(errors_stand_where_the_field_is)
+{
+	static const struct {
+		const char *name;
+		uint32_t from_end, at; /* the field: at, in the payload of the footer or of the index */
+	} due[] = {{"unsupported-footer-copy-minor", 128, 48},
+		{"unsupported-footer-copy-feature", 128, 48 + 8},
+		{"unsupported-footer-copy-reserved", 128, 48 + 49},
+		{"unsupported-footer-copy-generation", 128, 48 + 60},
+		{"unsupported-footer-previous", 128, 112}, {"unsupported-index-reserved", 0, 12}};
+
+	for (size_t i = 0; i < sizeof due / sizeof *due; i++) {
+		memory_file f = {0};
+		aqz_error err[2];
+		uint64_t at;
+
+		make_named(&f, due[i].name);
+		at = due[i].from_end != 0 ? f.n - due[i].from_end : 64 + aqz_get64(f.data + f.n - 128);
+		ck_assert_int_ne(reader_verdict(&f, AQZ_VERIFY_QUICK, 0, &err[0]), AQZ_OK);
+		ck_assert_int_ne(stream_verdict(&f, 0, 0, &err[1]), AQZ_OK);
+		for (int k = 0; k < 2; k++)
+			ck_assert_msg(err[k].offset == at + due[i].at, "%s: at %llu, not %llu", due[i].name,
+				(unsigned long long)err[k].offset, (unsigned long long)at + due[i].at);
+		memory_free(&f);
+	}
+}
+END_TEST
+
+/* Every byte of a file with frames that the library does not know is in the ledger, spec 6.4. */
+START_TEST(the_ledger_has_unknown_frames)
+{
+	static const struct {
+		const char *name;
+		uint64_t other;
+	} due[] = {{"good-base", 0}, {"good-ancillary-frames", 5}, {"good-ancillary-frame-last", 64},
+		{"good-extra", 64 + 128 + 64}};
+
+	for (size_t i = 0; i < sizeof due / sizeof *due; i++) {
+		memory_file f = {0};
+		aqz_reader *r;
+		aqz_ledger l;
+		aqz_io io;
+
+		make_named(&f, due[i].name);
+		memory_io(&io, &f);
+		ck_assert_int_eq(aqz_reader_open(&r, &io, NULL, NULL), AQZ_OK);
+		aqz_reader_ledger(r, &l);
+		ck_assert_uint_eq(l.other, due[i].other);
+		ck_assert_uint_eq(l.total, f.n);
+		aqz_reader_close(r);
 		memory_free(&f);
 	}
 }
@@ -210,6 +272,8 @@ int main(int argc, char **argv)
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, a_bad_file_is_named, 0, (int)n_bad_files());
 	tcase_add_test(tc, levels_of_verification);
+	tcase_add_test(tc, errors_stand_where_the_field_is);
+	tcase_add_test(tc, the_ledger_has_unknown_frames);
 	tcase_add_test(tc, names_are_given_once);
 	tcase_add_test(tc, names_that_collide);
 	suite_add_tcase(suite, tc);

@@ -2,6 +2,7 @@
 /* The container, whole: what is written comes back by every way of reading, and only what is needed
  * is read. */
 #include "format/reader.h"
+#include "tests/container_batch.h"
 #include "tests/container_facts.h"
 #include "tests/support.h"
 
@@ -452,6 +453,7 @@ int main(void)
 	tcase_add_test(tc, small_steps_read_each_chunk_once);
 	suite_add_tcase(suite, tc);
 	suite_add_tcase(suite, container_facts());
+	suite_add_tcase(suite, container_batch());
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

@@ -72,15 +72,20 @@ static void check_all(const char *name, const memory_file *sound, size_t n, dama
 }
 
 /* The small file with every feature, or tiny ones. */
-static const char *const file_names[] = {"sample", "tiny", "tiny, 4 KiB"};
+static const char *const file_names[] = {"sample", "tiny", "tiny, 4 KiB", "sample, one RECS"};
+enum { N_FILES = sizeof file_names / sizeof *file_names, BATCHED = 3 };
 
 static void make_file(memory_file *f, int which)
 {
 	memset(f, 0, sizeof *f);
-	if (which == 0) {
+	if (which == 0 || which == BATCHED) {
 		sample s;
 
-		sample_make(&s, &(sample_options){.alignment = 64, .n_threads = 1, .scale = 1});
+		sample_make(&s,
+			&(sample_options){.alignment = 64,
+				.n_threads = 1,
+				.scale = 1,
+				.after_each = which == BATCHED ? NULL : end_records_frame});
 		memory_copy(f, &s.file);
 		sample_free(&s);
 	} else {
@@ -359,7 +364,7 @@ START_TEST(fields_at_their_extremes)
 	memory_file sound;
 	extremes sum = {0};
 
-	make_file(&sound, 0);
+	make_file(&sound, _i == 0 ? 0 : BATCHED);
 	store_index(&sound);
 #pragma omp parallel for num_threads(2) schedule(dynamic, 16)
 	for (size_t i = 0; i < sound.n / 8 * N_VALUES; i++) {
@@ -409,14 +414,15 @@ int main(void)
 	int failed;
 
 	tcase_set_timeout(tc, 300);
-	tcase_add_loop_test(tc, every_flipped_bit_is_seen, 0, 3);
-	tcase_add_loop_test(tc, every_truncation_is_seen, 0, 3);
+	tcase_add_loop_test(tc, every_flipped_bit_is_seen, 0, N_FILES);
+	tcase_add_loop_test(tc, every_truncation_is_seen, 0, N_FILES);
 	tcase_add_loop_test(tc, insertions_and_deletions_are_seen, 0, 2);
-	tcase_add_loop_test(tc, frames_in_the_wrong_place_are_seen, 0, 3);
+	tcase_add_loop_test(tc, frames_in_the_wrong_place_are_seen, 0, N_FILES);
 	tcase_add_test(tc, frames_of_another_file_are_seen);
-	tcase_add_test(tc, fields_at_their_extremes);
+	tcase_add_loop_test(tc, fields_at_their_extremes, 0, 2);
 	suite_add_tcase(suite, tc);
-	suite_add_tcase(suite, damage_salvage());
+	suite_add_tcase(suite, damage_salvage(false));
+	suite_add_tcase(suite, damage_salvage(true));
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

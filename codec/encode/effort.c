@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What an effort of 1..9 means, and how much a matrix gets of it. */
-#include "codec/encode/encode.h"
+#include "codec/encode/tune.h"
 
 typedef struct rung {
 	uint16_t start_steps, sweeps, train_beam, scale_beam, final_beam, refits, cg_steps;
 	uint16_t per_codeword; /* sample vectors for each codeword of two codebooks */
-	uint16_t passes;       /* most work of the training, in passes over the matrix */
+	uint16_t passes;	   /* most work of the training, in passes over the matrix */
 } rung;
 
 /* Of more sample vectors, more sweeps and a wider beam the first helps most, for a large matrix. */
@@ -137,4 +137,89 @@ aqz_effort aqz_effort_of(const aqz_matrix *a, int effort)
 			break;
 	}
 	return f;
+}
+
+aqz_effort aqz_effort_for(const aqz_matrix *a, const aqz_encode_options *opt)
+{
+	aqz_effort f = aqz_effort_of(a, opt != NULL ? opt->effort : 0);
+
+	if (opt != NULL && opt->train_vectors != 0 && opt->train_vectors < f.n_sample) {
+		f.n_sample = opt->train_vectors;
+		f.doublings = doublings_for(&a->scheme, f.n_sample);
+	}
+	return f;
+}
+
+/* ---- In the metric of the inputs */
+
+typedef struct tune_rung {
+	int plain;
+	unsigned start_beam, sweeps, beam, cg_steps;
+	float noise;
+	unsigned rounds, long_rounds, final_beam;
+	unsigned per_codeword; /* most vectors of the training for each codeword */
+	double limit;		   /* most products of the sweeps' searches */
+} tune_rung;
+
+static const tune_rung tune_ladder[9] = {
+	{1, 16, 0, 8, 3, 0, 0, 0, 16, 256, 1e11},
+	{1, 32, 2, 16, 3, 0, 1, 1, 32, 256, 2e11},
+	{2, 32, 6, 16, 3, 0.3f, 1, 1, 32, 512, 4e11},
+	{4, 64, 10, 32, 3, 0.35f, 1, 2, 64, 512, 1e12},
+	{5, 64, 20, 32, 3, 0.35f, 2, 3, 64, 1024, 2e12},
+	{6, 64, 40, 32, 3, 0.35f, 2, 8, 64, 1024, 4e12},
+	{7, 64, 80, 32, 3, 0.35f, 2, 16, 64, 2048, 8e12},
+	{8, 128, 160, 48, 4, 0.35f, 3, 32, 128, 4096, 1.6e13},
+	{9, 256, 320, 64, 4, 0.35f, 3, 64, 256, 8192, 4e13},
+};
+
+aqz_tune_effort aqz_tune_effort_of(const aqz_scheme *scheme, int effort)
+{
+	const tune_rung *r = &tune_ladder[(effort < 1 ? 5 : effort > 9 ? 9 : effort) - 1];
+	const uint64_t n = (uint64_t)r->per_codeword << scheme->code_bits,
+				   least = (uint64_t)32 << scheme->code_bits;
+	const aqz_matrix one = {.scheme = *scheme, .n_values = aqz_codeword(scheme)};
+	aqz_tune_effort f = {
+		.plain = r->plain,
+		.start_beam = beam_for(scheme, r->start_beam),
+		.sweeps = r->sweeps,
+		.beam = beam_for(scheme, r->beam),
+		.cg_steps = r->cg_steps,
+		.noise = r->noise,
+		.rounds = r->rounds,
+		.long_rounds = r->long_rounds,
+		.final_beam = beam_for(scheme, r->final_beam),
+		.n_train = n < 65536 ? 65536 : n,
+	};
+
+	/* Large codebooks: fewer sweeps, then fewer vectors, then fewer sweeps still. */
+	while (f.sweeps > 1 && f.sweeps * aqz_beam_work(&one, (double)f.n_train, f.beam) > r->limit) {
+		if (f.sweeps > 8 || f.n_train / 2 < least)
+			f.sweeps--;
+		else
+			f.n_train /= 2;
+	}
+	return f;
+}
+
+aqz_tune_effort aqz_tune_effort_for(const aqz_scheme *scheme, const aqz_encode_options *opt)
+{
+	aqz_tune_effort f = aqz_tune_effort_of(scheme, opt != NULL ? opt->effort : 0);
+
+	if (opt != NULL && opt->train_vectors != 0)
+		f.n_train = aqz_min(f.n_train, opt->train_vectors);
+	return f;
+}
+
+double aqz_tune_sweep_work(const aqz_matrix *a, bool has_hessian, unsigned beam)
+{
+	return aqz_beam_work(a, (double)a->code_rows * (double)a->groups, beam) +
+		(has_hessian ? (double)a->rows * (double)a->cols * (double)a->cols / 2 : 0);
+}
+
+double aqz_tune_normal_work(const aqz_matrix *a, bool has_hessian, unsigned cg_steps)
+{
+	const double each = (double)a->rows * (double)a->cols * (has_hessian ? (double)a->cols / 2 : 1);
+
+	return (cg_steps + 2) * each;
 }

@@ -5,6 +5,7 @@
  *	sample.c  row scales to start with; the vectors that codebooks are trained on
  *	start.c   codebooks to start with: k-means on residuals
  *	search.c  tables of codebooks, nearest codeword    beam.c  codes by beam search
+ *	prune.c   nearest codeword of a large codebook     prune_tree.c  the tree that it needs
  *	update.c  codebooks by least squares, given codes
  *	rows.c    codes and scales of all rows, given codebooks
  *	encode.c  the order of these
@@ -14,7 +15,7 @@
 #ifndef AQZ_CODEC_ENCODE_ENCODE_H
 #define AQZ_CODEC_ENCODE_ENCODE_H
 
-#include "codec/encode/search.h"
+#include "codec/encode/prune.h"
 
 /* ---- The matrix */
 
@@ -62,6 +63,8 @@ typedef struct aqz_effort {
 
 /* What a matrix is encoded with. effort: 0..9. */
 aqz_effort aqz_effort_of(const aqz_matrix *a, int effort);
+/* The same, with what the options say; opt may be NULL. */
+aqz_effort aqz_effort_for(const aqz_matrix *a, const aqz_encode_options *opt);
 
 /* Vectors of the sample that a sweep uses: first sweeps are rough and need few. */
 uint64_t aqz_effort_sample(const aqz_effort *f, unsigned sweep);
@@ -89,14 +92,17 @@ aqz_status aqz_sample_create(aqz_sample *s, const aqz_matrix *a, uint64_t n_samp
 void aqz_sample_free(aqz_sample *s, const aqz_matrix *a, uint64_t n_sample, aqz_budget *budget);
 
 /* Scales to start with: the root mean square of each code row, times one power of two for all where
- * they are far from 1, which the codebooks take up. energy: [code_rows] sums of squares. ARGUMENT if a
- * weight is not finite. */
-aqz_status aqz_start_scales(float *scales, double *energy, const aqz_matrix *a, unsigned n_threads,
-	aqz_error *err);
+ * they are far from 1, which the codebooks take up: 2^-exponent (which may be NULL). energy: [code_rows]
+ * sums of squares. ARGUMENT if a weight is not finite. */
+aqz_status aqz_start_scales(float *scales, double *energy, int *exponent, const aqz_matrix *a,
+	unsigned n_threads, aqz_error *err);
 
 /* Fills x and weight with vectors spread evenly over the matrix. */
 void aqz_sample_fill(aqz_sample *s, const aqz_matrix *a, const float *scales, uint64_t seed,
 	unsigned n_threads);
+
+/* Vector k of n goes to place k * step mod n, so that every prefix is spread evenly. 0 for n < 2. */
+uint64_t aqz_sample_step(uint64_t n);
 
 /* Orders the vectors by their code in codebook m. */
 void aqz_sample_sort(aqz_sample *s, unsigned m);
@@ -131,6 +137,8 @@ typedef struct aqz_encoder {
 	uint64_t seed;
 	unsigned n_threads;
 	aqz_search search[AQZ_N_CLASSES];
+	aqz_prune *prune;      /* room for the pruned search; NULL if all searches are exhaustive */
+	bool rows_pruned;      /* it holds the only codebook, for the groups inside the matrix */
 	aqz_sample sample;
 	float *codebooks;      /* [M][2^B][d] */
 	float *work;           /* [4][M][2^B][d]: of the update */
@@ -162,6 +170,10 @@ double aqz_beam_work(const aqz_matrix *a, double n, unsigned beam);
 double aqz_train_work(const aqz_matrix *a, const aqz_effort *f);
 double aqz_rows_work(const aqz_matrix *a, const aqz_effort *f, double n);
 
+/* Sends the sample's vectors in use, given as x ([n][d]), to the nearest codeword of codebook m, which is
+ * in the tables. */
+void aqz_assign(aqz_encoder *e, unsigned m, const float *x);
+
 /* Codebooks to start with. */
 aqz_status aqz_start_codebooks(aqz_encoder *e, aqz_error *err);
 
@@ -181,10 +193,20 @@ void aqz_encode_rows(aqz_encoder *e, aqz_additive *out, uint64_t begin, uint64_t
 /* Bytes of scratch that it needs beside the search's, for each thread. */
 uint64_t aqz_encode_rows_bytes(const aqz_matrix *a);
 
+/* Training in the plain metric: codebooks to start with, then sweeps over the sample. */
+aqz_status aqz_plain_train(aqz_encoder *e, aqz_error *err);
+/* Rounds codebooks to how they are stored: in out, and to what these are in codebooks. */
+void aqz_round_codebooks(aqz_additive *out, float *codebooks);
+/* The codebooks of a as they are stored, in binary32. */
+void aqz_widen_codebooks(float *codebooks, const aqz_additive *a);
+/* Packs codes [code rows begin..end)[groups * M] to the T64 row blocks of out; begin: a multiple of 64. */
+void aqz_pack_codes(aqz_additive *out, const uint16_t *codes, uint64_t begin, uint64_t end, unsigned n_threads);
+/* What is wrong with the sizes or the options, or NULL. */
+const char *aqz_encode_fault(const aqz_layer *layer, const aqz_scheme *scheme, const aqz_encode_options *opt);
+
 /* aqz_encode_additive with a given variant of the kernels. */
-aqz_status aqz_encode_additive_with(aqz_additive *out, double *rel_mse, const float *w, uint64_t rows,
-	uint64_t cols, const aqz_scheme *scheme, const aqz_encode_options *opt,
-	const aqz_kernels *kernels, aqz_error *err);
+aqz_status aqz_encode_additive_with(aqz_additive *out, aqz_encode_report *report, const aqz_layer *layer,
+	const aqz_scheme *scheme, const aqz_encode_options *opt, const aqz_kernels *kernels, aqz_error *err);
 
 /* ---- Random numbers: a hash of (seed, stream, index), so that their order does not matter. */
 
@@ -207,6 +229,17 @@ static inline uint64_t aqz_random(uint64_t seed, uint64_t stream, uint64_t index
 static inline uint64_t aqz_random_below(uint64_t n, uint64_t seed, uint64_t stream, uint64_t index)
 {
 	return (uint64_t)((unsigned __int128)aqz_random(seed, stream, index) * n >> 64);
+}
+
+/* Nearly normal, of variance 1: the sum of four uniform numbers. */
+static inline float aqz_random_normal(uint64_t seed, uint64_t stream, uint64_t index)
+{
+	const uint64_t u = aqz_random(seed, stream, index);
+	/* Of variance 1 / 3 in units of 2^16. */
+	const float sum =
+		(float)(u & 0xffff) + (float)(u >> 16 & 0xffff) + (float)(u >> 32 & 0xffff) + (float)(u >> 48);
+
+	return (sum * 0x1p-16f - 2) * 1.7320508f;
 }
 
 #endif

@@ -2,6 +2,13 @@
 /* The encoder's kernels for each instruction set, and which of them this machine runs. */
 #include "codec/encode/kernels.h"
 
+/* A loop of 8 steps need not be one. */
+#if defined(__clang__)
+#define UNROLL
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
+
 #define JOIN_(a, b) a##_##b
 #define JOIN(a, b) JOIN_(a, b)
 
@@ -27,7 +34,7 @@
 #define TARGET __attribute__((target("avx2,popcnt")))
 #define WIDTH 8
 #define MIN(a, b) ((vec_avx2)_mm256_min_ps((__m256)(a), (__m256)(b)))
-#define BITS(a, b)                                                                                 \
+#define BITS(a, b) \
 	((unsigned)_mm256_movemask_ps(_mm256_cmp_ps((__m256)(a), (__m256)(b), _CMP_LT_OQ)))
 #include "codec/encode/kernels_body.h"
 #undef VARIANT

@@ -9,6 +9,8 @@
 #include <stdint.h>
 
 #define AQZ_LANES 64
+/* Codewords of a leaf, and children of a branch, of the pruned search. */
+#define AQZ_LEAF 16
 
 typedef struct aqz_kernels {
 	const char *name;
@@ -47,6 +49,19 @@ typedef struct aqz_kernels {
 	/* The least of v, and the first k with v[k] = value (0 if there is none). */
 	float (*least)(const float *v, size_t n);
 	size_t (*find)(const float *v, float value, size_t n);
+
+	/* Squared distances of a point y from groups of AQZ_LEAF boxes, which have sides [low, high]:
+	 * out[i * AQZ_LEAF + k] = sum over axes of g * g, axis 0 first, where g is the greatest of low - y,
+	 * y - high and 0. boxes: [group][axis][2][AQZ_LEAF], low before high; group list[i], i < n, is
+	 * looked at. */
+	void (*boxes)(float *out, const float *y, const float *boxes, const uint32_t *list, size_t n,
+		unsigned n_axes);
+
+	/* Scores of the AQZ_LEAF codewords of leaves list[0], list[1] ... as dots1 gives them. leaves:
+	 * [leaf][1 + d][AQZ_LEAF], half_norm before the values. Stops at the first leaf that has a score
+	 * not above best, and returns its place in list and its scores; n if there is none. */
+	size_t (*leaves)(float *scores, float best, const float *x, const float *leaves,
+		const uint32_t *list, size_t n, unsigned d);
 } aqz_kernels;
 
 /* Variant i of those that this machine runs, the plainest first, or NULL after the last. */

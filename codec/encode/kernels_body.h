@@ -248,6 +248,71 @@ static TARGET size_t NAME(find)(const float *v, float value, size_t n)
 	return 0;
 }
 
+static inline __attribute__((always_inline)) TARGET void NAME(boxes_body)(float *out,
+	const float *y, const float *boxes, const uint32_t *list, size_t n, unsigned n_axes)
+{
+	const VEC zero = {0};
+
+	for (size_t i = 0; i < n; i++)
+		for (unsigned k = 0; k < AQZ_LEAF; k += WIDTH) {
+			const float *box = boxes + (size_t)list[i] * n_axes * (2 * AQZ_LEAF) + k;
+			VEC sum = zero;
+
+			UNROLL
+			for (unsigned j = 0; j < n_axes; j++) {
+				const VEC yj = SPLAT(y[j]);
+				/* The least of the negatives: MIN is all that there is. */
+				const VEC low = yj - LOAD(box + 2 * j * AQZ_LEAF);
+				const VEC high = LOAD(box + (2 * j + 1) * AQZ_LEAF) - yj;
+				const VEC inside = MIN(low, high), gap = MIN(inside, zero);
+
+				sum += gap * gap;
+			}
+			STORE(out + i * AQZ_LEAF + k, sum);
+		}
+}
+
+static TARGET void NAME(boxes)(float *out, const float *y, const float *boxes, const uint32_t *list,
+	size_t n, unsigned n_axes)
+{
+	if (n_axes == 8)
+		NAME(boxes_body)(out, y, boxes, list, n, 8);
+	else
+		NAME(boxes_body)(out, y, boxes, list, n, n_axes);
+}
+
+static inline __attribute__((always_inline)) TARGET size_t NAME(leaves_body)(float *scores,
+	float best, const float *x, const float *leaves, const uint32_t *list, size_t n, unsigned d)
+{
+	const VEC limit = SPLAT(best);
+
+	for (size_t i = 0; i < n; i++) {
+		const float *leaf = leaves + (size_t)list[i] * (1 + d) * AQZ_LEAF;
+		unsigned above = 0;
+
+		for (unsigned k = 0; k < AQZ_LEAF; k += WIDTH) {
+			VEC a = LOAD(leaf + k);
+
+			UNROLL
+			for (unsigned j = 0; j < d; j++)
+				a -= SPLAT(x[j]) * LOAD(leaf + (1 + j) * AQZ_LEAF + k);
+			STORE(scores + k, a);
+			above |= BITS(limit, a) << k;
+		}
+		if (above != (1u << AQZ_LEAF) - 1)
+			return i;
+	}
+	return n;
+}
+
+static TARGET size_t NAME(leaves)(float *scores, float best, const float *x, const float *leaves,
+	const uint32_t *list, size_t n, unsigned d)
+{
+	if (d == 8)
+		return NAME(leaves_body)(scores, best, x, leaves, list, n, 8);
+	return NAME(leaves_body)(scores, best, x, leaves, list, n, d);
+}
+
 static const aqz_kernels NAME(kernels) = {
 	.name = VARIANT,
 	.dots4 = NAME(dots4),
@@ -260,6 +325,8 @@ static const aqz_kernels NAME(kernels) = {
 	.count_below = NAME(count_below),
 	.least = NAME(least),
 	.find = NAME(find),
+	.boxes = NAME(boxes),
+	.leaves = NAME(leaves),
 };
 
 #undef VEC

@@ -4,14 +4,14 @@
  * the rounded scale, so that they make up for the rounding. */
 #include <math.h>
 
-#include "codec/encode/encode.h"
+#include "codec/encode/metric.h"
 
 /* Groups that are searched at a time. */
 #define BATCH 64
 
 /* A thread's memory, before the search's scratch. */
 typedef struct row_memory {
-	float *x;        /* [BATCH][d] */
+	float *x;		 /* [BATCH][d] */
 	uint16_t *trial; /* [groups * M] */
 	void *scratch;
 } row_memory;
@@ -44,8 +44,11 @@ static void search_row(const aqz_encoder *e, const row_memory *mem, uint64_t row
 
 		for (; n < BATCH && group + n < a->groups && aqz_class(a, row, group + n) == c; n++)
 			aqz_gather(mem->x + (size_t)n * a->n_values, a, row, group + n, 1 / scale);
-		aqz_search_beam(&e->search[c], codes + group * n_codebooks, mem->x, a->n_values, n, beam,
-			mem->scratch);
+		if (e->rows_pruned && c == 0)
+			aqz_prune_nearest(e->prune, codes + group, 1, mem->x, a->n_values, n, mem->scratch);
+		else
+			aqz_search_beam(&e->search[c], codes + group * n_codebooks, mem->x, a->n_values, n,
+				beam, mem->scratch);
 		group += n;
 	}
 }
@@ -53,7 +56,7 @@ static void search_row(const aqz_encoder *e, const row_memory *mem, uint64_t row
 /* What a row's codes come to. */
 typedef struct row_sums {
 	double wq, qq; /* <w, q>, <q, q> */
-	double loss;   /* |w - w_hat|^2 with the scale that was given, as the decoder computes in binary32 */
+	double loss; /* |w - w_hat|^2 with the scale that was given, as the decoder computes in binary32 */
 } row_sums;
 
 static row_sums sum_row(const aqz_encoder *e, uint64_t row, float scale, const uint16_t *codes)
@@ -88,9 +91,11 @@ static row_sums sum_row(const aqz_encoder *e, uint64_t row, float scale, const u
 }
 
 /* A scale as it is stored: rounded, but never to infinity. */
-static float stored(float scale, aqz_dtype dtype)
+float aqz_stored_scale(float scale, aqz_dtype dtype)
 {
-	const float largest = dtype == AQZ_F16 ? 65504.0f : dtype == AQZ_BF16 ? 0x1.fep127f : 0x1.fffffep127f;
+	const float largest = dtype == AQZ_F16 ? 65504.0f
+		: dtype == AQZ_BF16				   ? 0x1.fep127f
+										   : 0x1.fffffep127f;
 	uint16_t half;
 
 	scale = scale > largest ? largest : scale < -largest ? -largest : scale;
@@ -107,7 +112,7 @@ static float refit(const row_sums *sums, float old, aqz_dtype dtype)
 {
 	const double best = sums->qq > 0 ? sums->wq / sums->qq : 0;
 
-	return best > old / 4.0 && best < old * 4.0 ? stored((float)best, dtype) : old;
+	return best > old / 4.0 && best < old * 4.0 ? aqz_stored_scale((float)best, dtype) : old;
 }
 
 static void encode_row(aqz_encoder *e, uint64_t row, uint16_t *codes, aqz_dtype dtype)
@@ -119,7 +124,7 @@ static void encode_row(aqz_encoder *e, uint64_t row, uint16_t *codes, aqz_dtype 
 		.trial = (void *)(memory + x_bytes(&e->a)),
 		.scratch = memory + aqz_encode_rows_bytes(&e->a),
 	};
-	float scale = stored(e->scales[row], dtype), next;
+	float scale = aqz_stored_scale(e->scales[row], dtype), next;
 	row_sums sums;
 
 	memset(codes, 0, n_codes * sizeof *codes);
@@ -155,23 +160,32 @@ static void encode_row(aqz_encoder *e, uint64_t row, uint16_t *codes, aqz_dtype 
 
 void aqz_encode_rows(aqz_encoder *e, aqz_additive *out, uint64_t begin, uint64_t end)
 {
-	const unsigned n_codebooks = e->a.scheme.n_codebooks, bits = e->a.scheme.code_bits;
-	const size_t n_codes = (size_t)e->a.groups * n_codebooks, line_bytes = bits * (AQZ_TILE_ROWS / 8u);
+	const size_t n_codes = (size_t)e->a.groups * e->a.scheme.n_codebooks;
 
 #pragma omp parallel for num_threads(e->n_threads) schedule(dynamic)
 	for (uint64_t row = begin; row < end; row++)
 		encode_row(e, row, e->codes + (row - begin) * n_codes, out->scale_dtype);
+	aqz_pack_codes(out, e->codes, begin, end, e->n_threads);
+}
+
+void aqz_pack_codes(
+	aqz_additive *out, const uint16_t *codes, uint64_t begin, uint64_t end, unsigned n_threads)
+{
+	const unsigned bits = out->scheme.code_bits;
+	const size_t n_codes = (size_t)out->groups * out->scheme.n_codebooks,
+				 line_bytes = bits * (AQZ_TILE_ROWS / 8u);
+
 	for (uint64_t block = begin; block < end; block += AQZ_TILE_ROWS) {
-		const uint16_t *codes = e->codes + (block - begin) * n_codes;
+		const uint16_t *from = codes + (block - begin) * n_codes;
 		const size_t n_rows = aqz_min(AQZ_TILE_ROWS, end - block);
 		uint8_t *lines = out->codes + block / AQZ_TILE_ROWS * n_codes * line_bytes;
 
-#pragma omp parallel for num_threads(e->n_threads) schedule(static)
+#pragma omp parallel for num_threads(n_threads) schedule(static)
 		for (size_t k = 0; k < n_codes; k++) {
 			uint16_t line[AQZ_TILE_ROWS] = {0};
 
 			for (size_t i = 0; i < n_rows; i++)
-				line[i] = codes[i * n_codes + k];
+				line[i] = from[i * n_codes + k];
 			aqz_t64_pack(lines + k * line_bytes, line, bits);
 		}
 	}

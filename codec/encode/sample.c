@@ -10,8 +10,8 @@
 /* Rows whose scale is below this count as zero: its reciprocal would overflow. */
 #define LEAST_SCALE 0x1p-120f
 
-void aqz_matrix_init(aqz_matrix *a, const float *w, uint64_t rows, uint64_t cols,
-	const aqz_scheme *scheme)
+void aqz_matrix_init(
+	aqz_matrix *a, const float *w, uint64_t rows, uint64_t cols, const aqz_scheme *scheme)
 {
 	const unsigned in_group = scheme->in_group, out_group = scheme->out_group;
 	const uint64_t last_cols = cols % in_group != 0 ? cols % in_group : in_group;
@@ -58,12 +58,12 @@ void aqz_gather(float *x, const aqz_matrix *a, uint64_t code_row, uint64_t group
 		}
 }
 
-aqz_status aqz_start_scales(float *scales, double *energy, const aqz_matrix *a, unsigned n_threads,
-	aqz_error *err)
+aqz_status aqz_start_scales(float *scales, double *energy, int *exponent_out, const aqz_matrix *a,
+	unsigned n_threads, aqz_error *err)
 {
 	const unsigned out_group = a->scheme.out_group;
 	double largest = 0;
-	int exponent;
+	int exponent, half = 0;
 
 #pragma omp parallel for num_threads(n_threads) schedule(static)
 	for (uint64_t i = 0; i < a->code_rows; i++) {
@@ -87,13 +87,14 @@ aqz_status aqz_start_scales(float *scales, double *energy, const aqz_matrix *a, 
 	frexp(largest, &exponent);
 	if (exponent < -10 || exponent > 10) {
 		/* Half of the exponent for the scales, half for the codebooks: both may be stored as F16. */
-		const int half = exponent / 2 < -10 ? -10 : exponent / 2 > 10 ? 10 : exponent / 2;
-
+		half = exponent / 2 < -10 ? -10 : exponent / 2 > 10 ? 10 : exponent / 2;
 		for (uint64_t i = 0; i < a->code_rows; i++)
 			scales[i] = ldexpf(scales[i], -half);
 	}
 	for (uint64_t i = 0; i < a->code_rows; i++)
 		scales[i] = scales[i] < LEAST_SCALE ? 0 : scales[i];
+	if (exponent_out != NULL)
+		*exponent_out = half;
 	return AQZ_OK;
 }
 
@@ -122,8 +123,8 @@ uint64_t aqz_sample_bytes(const aqz_matrix *a, uint64_t n_sample)
 	return sum;
 }
 
-aqz_status aqz_sample_create(aqz_sample *s, const aqz_matrix *a, uint64_t n_sample,
-	aqz_budget *budget, aqz_error *err)
+aqz_status aqz_sample_create(
+	aqz_sample *s, const aqz_matrix *a, uint64_t n_sample, aqz_budget *budget, aqz_error *err)
 {
 	uint64_t sizes[6];
 	void *parts[6] = {NULL};
@@ -203,7 +204,7 @@ static uint64_t inverse_mod(uint64_t a, uint64_t n)
 
 /* Vector k of the n of a class goes to place k * step mod n: so steps of the golden ratio lead from one
  * place to the next, and every prefix is spread evenly over the matrix. */
-static uint64_t step_for(uint64_t n)
+uint64_t aqz_sample_step(uint64_t n)
 {
 	uint64_t a = (uint64_t)((double)n * 0.6180339887498949);
 
@@ -228,8 +229,8 @@ void aqz_sample_use(aqz_sample *s, size_t n)
 		aqz_sample_use(s, s->n);
 }
 
-void aqz_sample_fill(aqz_sample *s, const aqz_matrix *a, const float *scales, uint64_t seed,
-	unsigned n_threads)
+void aqz_sample_fill(
+	aqz_sample *s, const aqz_matrix *a, const float *scales, uint64_t seed, unsigned n_threads)
 {
 	const uint64_t total = a->code_rows * a->groups;
 	size_t counts[AQZ_N_CLASSES] = {0}, end = 0;
@@ -244,7 +245,7 @@ void aqz_sample_fill(aqz_sample *s, const aqz_matrix *a, const float *scales, ui
 	for (unsigned c = 0; c < AQZ_N_CLASSES; c++) {
 		s->begin[c] = end;
 		s->end[c] = end += counts[c];
-		steps[c] = step_for(counts[c]);
+		steps[c] = aqz_sample_step(counts[c]);
 	}
 	aqz_sample_use(s, s->n);
 	for (uint64_t i = 0; i < a->code_rows; i++)

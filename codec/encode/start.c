@@ -6,19 +6,30 @@
 /* Vectors that a thread searches at a time. */
 #define BATCH 256
 
-/* Sends `rest` of all vectors to the nearest codeword of codebook m. */
-static void assign(aqz_encoder *e, unsigned m)
+void aqz_assign(aqz_encoder *e, unsigned m, const float *x)
 {
 	aqz_sample *s = &e->sample;
+	const size_t per_book = s->n_codewords * s->n_values;
 
 	for (unsigned c = 0; c < AQZ_N_CLASSES; c++) {
 		const size_t begin = s->begin[c], end = begin + s->active[c];
+		const bool pruned = e->prune != NULL && aqz_prune_pays(&e->a.scheme, s->active[c]);
 
+		if (pruned)
+			aqz_prune_load(e->prune, &e->search[c], m, e->codebooks + m * per_book, e->a.mask[c],
+				e->n_threads);
 #pragma omp parallel for num_threads(e->n_threads) schedule(dynamic)
-		for (size_t i = begin; i < end; i += BATCH)
-			aqz_search_nearest(&e->search[c], m, s->codes + i * s->n_codebooks + m, s->n_codebooks,
-				s->rest + i * s->n_values, s->n_values, aqz_min(BATCH, end - i),
-				aqz_encoder_scratch(e));
+		for (size_t i = begin; i < end; i += BATCH) {
+			uint16_t *codes = s->codes + i * s->n_codebooks + m;
+			const size_t n = aqz_min(BATCH, end - i);
+
+			if (pruned)
+				aqz_prune_nearest(e->prune, codes, s->n_codebooks, x + i * s->n_values, s->n_values,
+					n, aqz_encoder_scratch(e));
+			else
+				aqz_search_nearest(&e->search[c], m, codes, s->n_codebooks, x + i * s->n_values,
+					s->n_values, n, aqz_encoder_scratch(e));
+		}
 	}
 }
 
@@ -80,8 +91,8 @@ static void refill(aqz_encoder *e, unsigned m, unsigned step)
 		if (start[k + 1] > start[k])
 			continue;
 		for (unsigned t = 0; t < 8; t++) {
-			const size_t i = aqz_sample_pick(s, aqz_random_below(s->n_active, e->seed,
-				1000 + (uint64_t)m * 256 + step, k * 8 + t));
+			const size_t i = aqz_sample_pick(s,
+				aqz_random_below(s->n_active, e->seed, 1000 + (uint64_t)m * 256 + step, k * 8 + t));
 			const double error = error_of(e, i, m);
 
 			if (error > largest) {
@@ -127,13 +138,12 @@ aqz_status aqz_start_codebooks(aqz_encoder *e, aqz_error *err)
 				: begin + aqz_random_below(end - begin, e->seed, 2 + m, k);
 
 			if (pick < s->n_active)
-				memcpy(codebook + k * s->n_values,
-					s->rest + aqz_sample_pick(s, pick) * s->n_values,
+				memcpy(codebook + k * s->n_values, s->rest + aqz_sample_pick(s, pick) * s->n_values,
 					s->n_values * sizeof *codebook);
 		}
 		for (unsigned step = 0; step < e->effort.start_steps; step++) {
 			aqz_encoder_load(e, m, m + 1);
-			assign(e, m);
+			aqz_assign(e, m, s->rest);
 			average(e, m);
 			refill(e, m, step);
 			AQZ_TRY(aqz_encoder_tick(e, aqz_nearest_work(&e->a, (double)s->n_active), err));
@@ -142,7 +152,7 @@ aqz_status aqz_start_codebooks(aqz_encoder *e, aqz_error *err)
 		if (m + 1 == s->n_codebooks)
 			break;
 		aqz_encoder_load(e, m, m + 1);
-		assign(e, m);
+		aqz_assign(e, m, s->rest);
 		subtract(e, m);
 		AQZ_TRY(aqz_encoder_tick(e, aqz_nearest_work(&e->a, (double)s->n_active), err));
 	}

@@ -24,7 +24,7 @@
 
 typedef struct solver {
 	aqz_encoder *e;
-	size_t n_all;   /* codewords of all codebooks */
+	size_t n_all;									 /* codewords of all codebooks */
 	float *residual, *direction, *product, *inverse; /* [n_all][d]; inverse of the diagonal */
 } solver;
 
@@ -89,8 +89,8 @@ static void invert_diagonal(const solver *t)
 
 		for (uint32_t i = start[0]; i < start[1]; i++)
 			for (unsigned j = 0; j < s->n_values; j++)
-				sum[j] += (double)s->weight[order[i]] *
-					t->e->a.mask[aqz_sample_class(s, order[i])][j];
+				sum[j] +=
+					(double)s->weight[order[i]] * t->e->a.mask[aqz_sample_class(s, order[i])][j];
 		for (unsigned j = 0; j < s->n_values; j++)
 			t->inverse[k * s->n_values + j] = sum[j] > 0 ? (float)(1 / sum[j]) : 0;
 	}
@@ -148,8 +148,8 @@ void aqz_update(aqz_encoder *e)
 	aqz_sample *s = &e->sample;
 	const unsigned d = s->n_values;
 	const size_t n_all = s->n_codebooks * s->n_codewords, n_values = n_all * d;
-	const solver t = {e, n_all, e->work, e->work + n_values, e->work + 2 * n_values,
-		e->work + 3 * n_values};
+	const solver t = {
+		e, n_all, e->work, e->work + n_values, e->work + 2 * n_values, e->work + 3 * n_values};
 	double norm[AQZ_MAX_CODEWORD], curvature[AQZ_MAX_CODEWORD], next[AQZ_MAX_CODEWORD];
 	double energy[AQZ_MAX_CODEWORD];
 
@@ -185,8 +185,8 @@ void aqz_update(aqz_encoder *e)
 		}
 		for (size_t k = 0; k < n_all; k++)
 			for (unsigned j = 0; j < d; j++)
-				t.direction[k * d + j] = t.residual[k * d + j] * t.inverse[k * d + j] +
-					keep[j] * t.direction[k * d + j];
+				t.direction[k * d + j] =
+					t.residual[k * d + j] * t.inverse[k * d + j] + keep[j] * t.direction[k * d + j];
 	}
 }
 
@@ -215,15 +215,10 @@ static void add_noise(aqz_encoder *e, unsigned sweep)
 		for (unsigned j = 0; j < d; j++)
 			spread[j] = (float)sqrt(squares[j] / (double)n_codewords) * amount;
 		for (size_t k = 0; k < n_codewords; k++)
-			for (unsigned j = 0; j < d; j++) {
-				const uint64_t u = aqz_random(
-					e->seed, 200000 + (uint64_t)sweep * AQZ_MAX_CODEBOOKS + m, k * d + j);
-				/* Four uniform numbers: nearly normal, and of variance 1 / 3 in units of 2^16. */
-				const float sum = (float)(u & 0xffff) + (float)(u >> 16 & 0xffff) +
-					(float)(u >> 32 & 0xffff) + (float)(u >> 48);
-
-				codebook[k * d + j] += spread[j] * (sum * 0x1p-16f - 2) * 1.7320508f;
-			}
+			for (unsigned j = 0; j < d; j++)
+				codebook[k * d + j] += spread[j] *
+					aqz_random_normal(
+						e->seed, 200000 + (uint64_t)sweep * AQZ_MAX_CODEBOOKS + m, k * d + j);
 	}
 }
 
@@ -247,8 +242,9 @@ static void refill(aqz_encoder *e, unsigned sweep)
 				decode_sample(&t, e->codebooks, true);
 			decoded = true;
 			for (unsigned c = 0; c < 8; c++) {
-				const size_t i = aqz_sample_pick(s, aqz_random_below(s->n_active, e->seed,
-					100000 + (uint64_t)sweep * AQZ_MAX_CODEBOOKS + m, k * 8 + c));
+				const size_t i = aqz_sample_pick(s,
+					aqz_random_below(s->n_active, e->seed,
+						100000 + (uint64_t)sweep * AQZ_MAX_CODEBOOKS + m, k * 8 + c));
 				const float *mask = e->a.mask[aqz_sample_class(s, i)];
 				double error = 0;
 
@@ -265,8 +261,7 @@ static void refill(aqz_encoder *e, unsigned sweep)
 			/* With the other codewords that the vector has, this one meets it. */
 			for (unsigned j = 0; j < s->n_values; j++)
 				codeword[j] = s->rest[worst * s->n_values + j] +
-					e->codebooks[(m * s->n_codewords + s->codes[worst * s->n_codebooks + m]) *
-							s->n_values +
+					e->codebooks[(m * s->n_codewords + s->codes[worst * s->n_codebooks + m]) * s->n_values +
 						j];
 		}
 	}
