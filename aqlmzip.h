@@ -37,7 +37,7 @@ extern "C" {
 
 /* The version of the file format that this library writes, and the only one that it reads until 1.0. */
 #define AQZ_FORMAT_MAJOR 0
-#define AQZ_FORMAT_MINOR 1
+#define AQZ_FORMAT_MINOR 2
 
 #if defined(__GNUC__)
 #define AQZ_API __attribute__((visibility("default")))
@@ -143,16 +143,20 @@ AQZ_API void aqz_io_from_fd(aqz_io *io, int fd);
 /** How elements become bytes, spec 7. The values stand in files. */
 typedef enum aqz_codec_id {
 	AQZ_CODEC_LOSSLESS = 0, /**< stored, zstd or byte planes, the best of each chunk */
-	AQZ_CODEC_ADDITIVE = 1  /**< additive quantization: sums of codewords times a scale */
+	AQZ_CODEC_ADDITIVE = 1, /**< additive quantization: sums of codewords times a scale */
+	AQZ_CODEC_TRELLIS = 2   /**< entropy-coded trellis quantization: integers times a step */
 } aqz_codec_id;
 
-/** A codec and its parameters. "raw" is lossless; "MxBgGoO" is additive. */
+/**
+ * A codec and its parameters. "raw" is lossless; "MxBgGoO" is additive; "trellisS" is the trellis codec with S states,
+ * with a "z" behind it if both of its quantizers hold 0.
+ */
 typedef struct aqz_scheme {
 	aqz_codec_id codec;
-	uint8_t n_codebooks; /**< M, 1..8 */
-	uint8_t code_bits;   /**< B, 1..16 */
-	uint8_t in_group;    /**< G, input features a codeword spans, 1..64 */
-	uint8_t out_group;   /**< O, output features a codeword spans, 1..64; G * O <= 64 */
+	uint8_t n_codebooks; /**< M, 1..8; trellis: 1 if both quantizers hold 0, else 0 */
+	uint8_t code_bits;   /**< B, 1..16; trellis: log2 of the states, 0 or 2..8 */
+	uint8_t in_group;    /**< G, input features a codeword spans, 1..64; 1 but for additive schemes */
+	uint8_t out_group;   /**< O, output features a codeword spans, 1..64; G * O <= 64; 1 but for additive schemes */
 } aqz_scheme;
 
 #define AQZ_SCHEME_TEXT_BYTES 24
@@ -160,8 +164,32 @@ typedef struct aqz_scheme {
 /** Reads "raw" or "MxBgG[oO]". Returns AQZ_OK or _ARGUMENT; the error says which values are possible. */
 AQZ_API aqz_status aqz_scheme_parse(aqz_scheme *out, const char *text, aqz_error *err);
 
-/** Writes the canonical name ("2x8g8", "1x16g8o2", "raw") and a NUL to text. */
+/** Writes the canonical name ("2x8g8", "1x16g8o2", "raw", "trellis8") and a NUL to text. */
 AQZ_API void aqz_scheme_format(char text[AQZ_SCHEME_TEXT_BYTES], const aqz_scheme *scheme);
+
+/** What the steps of a trellis tensor are chosen for. */
+typedef enum aqz_goal_kind {
+	AQZ_GOAL_SHARED = 0, /**< nothing of its own: aqz_compress_options.shared_goal */
+	AQZ_GOAL_BITS = 1,   /**< so many bits of the file for each weight, all that the tensor costs counted */
+	AQZ_GOAL_LOSS = 2,   /**< that tr(E H E^T) / tr(W H W^T), E = W - W_hat */
+	AQZ_GOAL_SLOPE = 3   /**< steps by this constant, which trades loss for bits alike everywhere: docs/encoder.md */
+} aqz_goal_kind;
+
+typedef struct aqz_goal {
+	aqz_goal_kind kind;
+	double value; /**< above 0, unless kind is AQZ_GOAL_SHARED */
+} aqz_goal;
+
+#define AQZ_GOAL_TEXT_BYTES 64
+
+/**
+ * Reads what aqz_scheme_parse does, and "ectcq", "ectcq@R" (bits), "ectcq@loss=X" and "ectcq@slope=C": the trellis
+ * codec, whose number of states the caller of aqz_plan_make settles. Returns AQZ_OK or _ARGUMENT.
+ */
+AQZ_API aqz_status aqz_scheme_parse_goal(aqz_scheme *out, aqz_goal *goal, const char *text, aqz_error *err);
+
+/** Writes what aqz_scheme_parse_goal reads, and a NUL. */
+AQZ_API void aqz_scheme_format_goal(char text[AQZ_GOAL_TEXT_BYTES], const aqz_scheme *scheme, const aqz_goal *goal);
 
 /* ---- Additive codes --------------------------------------------------------------------------------------------- */
 
@@ -618,6 +646,13 @@ typedef struct aqz_source_file {
 
 /** Opens path. Names, shapes and offsets are checked; tensor data are not read. Free with aqz_source_close(). */
 AQZ_API aqz_status aqz_source_open(aqz_source **out, const char *path, uint64_t memlimit_bytes, aqz_error *err);
+/**
+ * A container as a source, to be coded anew: tensors are decoded as they are read, and files are those that it was made
+ * from, as far as it says. The reader must outlive it. One thread at a time may read it. Free with aqz_source_close().
+ * Returns as aqz_source_open, and what reading a container may.
+ */
+AQZ_API aqz_status aqz_source_from_reader(aqz_source **out, const aqz_reader *reader, uint64_t memlimit_bytes,
+	aqz_error *err);
 AQZ_API void aqz_source_close(aqz_source *source);
 AQZ_API bool aqz_source_is_folder(const aqz_source *source);
 /** Tensor i: by file, then offset; NULL at the end. */
@@ -634,10 +669,16 @@ AQZ_API aqz_status aqz_source_read(const aqz_source *source, uint32_t file, uint
 /**
  * A file of statistics: for a weight [out, in] the matrix H = X^T X / n of its inputs, [in, in], over n tokens. It is a
  * safetensors file: F32 tensors under the names of the weights; its metadata give "tokens" = n, and "alias:NAME" =
- * "OWNER" gives the weight NAME the matrix of OWNER (q, k and v of a block have the same inputs). Immutable: threads
- * may share it.
+ * "OWNER" gives the weight NAME the matrix of OWNER (q, k and v of a block have the same inputs). Beside them it may
+ * hold vectors with a value for each row of a weight, see aqz_row_statistic. Immutable: threads may share it.
  */
 typedef struct aqz_stats aqz_stats;
+
+/** What is known of each row of the weight NAME. */
+typedef enum aqz_row_statistic {
+	AQZ_ROW_IMPORTANCE = 1, /**< NAME.row_importance F32 [out]: mean square of the loss's gradient by that output */
+	AQZ_TOKEN_COUNT = 2     /**< NAME.token_count U64 [out]: how often that row of an embedding was looked up */
+} aqz_row_statistic;
 
 /**
  * Opens path. Header, shapes, dtypes and aliases are checked; no matrix is read. Free with aqz_stats_close().
@@ -656,6 +697,16 @@ AQZ_API const aqz_source_tensor *aqz_stats_find(const aqz_stats *stats, const ch
  * 1e-3 of the geometric mean of their diagonals; _IO, _TRUNCATED.
  */
 AQZ_API aqz_status aqz_stats_read(float *h, const aqz_stats *stats, const aqz_source_tensor *tensor, aqz_error *err);
+/** The tensor that holds that of the weight's rows, which aliases do not matter to; NULL if there is none. shape[0] is
+ * out. */
+AQZ_API const aqz_source_tensor *aqz_stats_find_rows(const aqz_stats *stats, aqz_row_statistic which,
+	const char *name, size_t name_bytes);
+/**
+ * Reads a vector that aqz_stats_find_rows gave to values, [out]; counts from 2^53 on are rounded.
+ * Returns AQZ_OK; _CORRUPT if a value is not finite or negative; _IO, _TRUNCATED, _NOMEM.
+ */
+AQZ_API aqz_status aqz_stats_read_rows(double *values, const aqz_stats *stats, const aqz_source_tensor *tensor,
+	aqz_error *err);
 /** XXH3-128 (low, high) of the file's bytes; reads all of it. */
 AQZ_API aqz_status aqz_stats_hash(uint64_t hash[2], const aqz_stats *stats, aqz_error *err);
 
@@ -672,6 +723,7 @@ AQZ_API aqz_status aqz_layer_energy(double *energy, const aqz_layer *layer, unsi
 typedef struct aqz_rule {
 	const char *glob; /**< fnmatch(3): * and ? and [set], over the whole name */
 	aqz_scheme scheme;
+	aqz_goal goal;    /**< of a trellis scheme */
 } aqz_rule;
 
 /** Which tensors have the same codebooks, trained together: of one scheme, and ... */
@@ -688,9 +740,17 @@ typedef enum aqz_non_finite {
 	AQZ_NON_FINITE_RAW = 1 /**< store that tensor lossless and warn */
 } aqz_non_finite;
 
+/** When the importance of rows in the statistics sets the steps of trellis tensors. */
+typedef enum aqz_importance {
+	AQZ_IMPORTANCE_AUTO = 0,   /**< where a constant is given or shared; shared: if all that share it have importance */
+	AQZ_IMPORTANCE_ALWAYS = 1, /**< also for bits or a loss of one tensor, whose own loss then grows */
+	AQZ_IMPORTANCE_NEVER = 2
+} aqz_importance;
+
 typedef struct aqz_compress_options {
 	size_t struct_size;
 	aqz_scheme scheme;       /**< of the 2-D projections of attention and MLP; the rest is lossless */
+	aqz_goal goal;           /**< of that scheme, if it is a trellis one */
 	const aqz_rule *rules;   /**< over the default */
 	uint32_t n_rules;
 	int effort;              /**< 1..9, 0 = 5 */
@@ -714,9 +774,18 @@ typedef struct aqz_compress_options {
 	aqz_progress_fn *progress; /**< bytes of the source's tensors, and of what training reads of them */
 	void *progress_user;
 	void (*warn)(void *user, const char *line); /**< may be NULL */
+	aqz_goal shared_goal;    /**< of trellis tensors without a goal: bits of all together, or a slope; 0 = 2.5 bits */
+	uint32_t trellis_states; /**< 1, 4, 8, .. 256, for all trellis tensors; 0 = by effort */
+	aqz_importance importance;
+	bool even_steps;         /**< trellis: the same step for all columns, for comparison */
+	bool no_rate_term;       /**< trellis: indices with the least error, whatever they take, for comparison */
+	/** Told the constant that was found for the shared bits; may be NULL. */
+	void (*slope)(void *user, double c);
+	/** Told what each trellis tensor takes in the file, but for some padding, before it ends; may be NULL. */
+	void (*stored)(void *user, const aqz_source_tensor *t, uint64_t n_bytes);
 	/** Called as each tensor starts (measured is NULL) and ends; may be NULL. */
 	void (*tensor)(void *user, const aqz_source_tensor *t, const aqz_scheme *scheme, const aqz_measured *measured);
-	void *user;              /**< of warn and tensor */
+	void *user;              /**< of warn, slope, stored and tensor */
 } aqz_compress_options;
 
 /** What one tensor is going to become. */
@@ -724,10 +793,13 @@ typedef struct aqz_plan_entry {
 	const aqz_source_tensor *tensor;
 	aqz_scheme scheme;
 	aqz_raw_reason raw_reason;
-	uint64_t stored_bytes;   /**< additive: exact payload bytes, shared codebooks with their first user; else a bound */
+	aqz_goal goal;           /**< of a trellis scheme */
+	uint64_t stored_bytes;   /**< additive: exact payload bytes, shared codebooks with their first user; trellis: about;
+	                              else a bound */
 	uint64_t memory_bytes;   /**< that encoding it needs, training of its codebooks included */
 	bool has_stats;          /**< it is encoded in the metric of its inputs */
-	uint32_t n_sharing;      /**< tensors that have its codebooks, itself included; 0 for a lossless one */
+	bool has_importance;     /**< trellis: its rows have steps by their importance */
+	uint32_t n_sharing;      /**< tensors that have its codebooks, itself included; 0 if it has none */
 } aqz_plan_entry;
 
 /** What compressing a source will do. */
@@ -753,7 +825,7 @@ AQZ_API bool aqz_is_projection(const char *name, uint32_t rank);
  * writes all of the same bytes to a new out; threads, memory and id may differ. Only one run at a time has the folder.
  * With resume, checkpoints that are broken are told to warn and made anew; those of another run or of a model that was
  * changed are an error, as are any without resume. Errors about the folder have the where "options.checkpoint_dir".
- * Checkpoints stay until aqz_plan_forget.
+ * Checkpoints stay until aqz_plan_forget. Trellis tensors have none: they are coded again.
  */
 AQZ_API aqz_status aqz_plan_run(const aqz_plan *plan, const aqz_io *out, uint64_t *n_bytes, aqz_error *err);
 /**

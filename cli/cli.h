@@ -39,6 +39,8 @@ typedef struct cli_command {
 } cli_command;
 
 extern const cli_command cli_compress, cli_decompress, cli_info, cli_verify, cli_salvage, cli_bench;
+extern const cli_command cli_export, cli_transcode;
+extern const cli_command cli_calibrate, cli_eval, cli_generate;
 
 enum {
 	CLI_OPT_HELP = 1, CLI_OPT_OUTPUT, CLI_OPT_FORCE, CLI_OPT_QUIET, CLI_OPT_VERBOSE, CLI_OPT_JSON, CLI_OPT_THREADS,
@@ -98,6 +100,10 @@ int cli_value_choice(cli_parser *p, const char *const *names);
 /* f16, bf16 or f32. */
 aqz_dtype cli_value_float(cli_parser *p);
 aqz_scheme cli_value_scheme(cli_parser *p, const char *text);
+/* A scheme with the goal of a trellis one. */
+aqz_scheme cli_value_goal(cli_parser *p, aqz_goal *goal, const char *text);
+/* The option's value as a goal of that kind: what stands behind "ectcq@" and the prefix. */
+double cli_value_positive(cli_parser *p, const char *prefix, aqz_goal_kind kind);
 
 void cli_print_help(FILE *f, const cli_command *command);
 

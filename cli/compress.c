@@ -22,16 +22,42 @@ enum {
 	OPT_CHECKPOINT,
 	OPT_RESUME,
 	OPT_ID,
-	OPT_DRY_RUN
+	OPT_DRY_RUN,
+	OPT_PROFILE,
+	OPT_BITS,
+	OPT_SLOPE,
+	OPT_TRELLIS,
+	OPT_IMPORTANCE,
+	OPT_NO_WATERFILL,
+	OPT_NO_RATE_TERM
 };
 
-static const cli_option options[] = {
+const cli_option compress_options[] = {
 	{CLI_OPT_OUTPUT, 'o', "output", "OUT.aqz",
 		"write to this file; - is standard output (default: MODEL.aqz)"},
+	{OPT_PROFILE, 'p', "profile", "runtime|archive",
+		"what the file is for: weights that are multiplied as they are stored (--scheme 2x8g8, the "
+		"default), or the "
+		"smallest file (--scheme ectcq)"},
 	{OPT_SCHEME, 's', "scheme", "SCHEME",
-		"of the 2-D projections of attention and MLP: raw, or MxBgG[oO]: M codebooks, B bits a "
+		"of the 2-D projections of attention and MLP: raw; MxBgG[oO]: M codebooks, B bits a "
 		"code, G inputs and O outputs "
-		"a codeword (default: 2x8g8); everything else is lossless"},
+		"a codeword (default: 2x8g8); ectcq, alone or with @BITS, @loss=X or @slope=C; everything "
+		"else is lossless"},
+	{OPT_BITS, 'b', "bits",
+		"R", "R bits of the file for each weight of all ectcq tensors without a goal of their own (default: 2.5)"},
+	{OPT_SLOPE, 0, "slope", "C",
+		"give these tensors steps by this constant instead of looking for it"},
+	{OPT_TRELLIS, 0, "trellis", "STATES",
+		"of ectcq: 4, 8, 16, 32, 64, 128 or 256, or 1 for none (default: by effort, 8 to 256)"},
+	{OPT_IMPORTANCE, 0, "importance", "auto|always|never",
+		"let the importance of rows in the statistics set steps of ectcq tensors: where a constant "
+		"is given or shared "
+		"(auto, the default), also for a goal of one tensor, or never"},
+	{OPT_NO_WATERFILL, 0, "no-waterfill", NULL,
+		"for comparison: the same step for all columns of an ectcq tensor"},
+	{OPT_NO_RATE_TERM, 0, "no-rate-term", NULL,
+		"for comparison: ectcq indices with the least error, whatever they take"},
 	{OPT_TENSORS, 't', "tensors", "GLOB=SCHEME",
 		"tensors whose names match the shell pattern get this scheme (repeatable; the last match "
 		"wins)"},
@@ -88,7 +114,7 @@ static void add_rule(cli_parser *p, aqz_compress_options *opt, aqz_rule *rules)
 			p->value);
 		return;
 	}
-	rules[opt->n_rules].scheme = cli_value_scheme(p, equals + 1);
+	rules[opt->n_rules].scheme = cli_value_goal(p, &rules[opt->n_rules].goal, equals + 1);
 	if (p->exit_code >= 0)
 		return;
 	*equals = '\0';
@@ -116,19 +142,81 @@ static void set_codebooks(cli_parser *p, aqz_compress_options *opt, aqz_dtype dt
 	opt->codebook_dtype = dtype;
 }
 
+/* --bits and --slope exclude each other. */
+static void set_shared(
+	cli_parser *p, aqz_compress_options *opt, const char *prefix, aqz_goal_kind kind)
+{
+	if (opt->shared_goal.kind != AQZ_GOAL_SHARED && opt->shared_goal.kind != kind)
+		cli_usage(p, "--bits and --slope exclude each other");
+	else
+		opt->shared_goal = (aqz_goal){kind, cli_value_positive(p, prefix, kind)};
+}
+
+/* What the options are together, once all are there. */
+static void check_trellis(
+	cli_parser *p, aqz_compress_options *opt, const aqz_rule *rules, const compress_job *job)
+{
+	bool any, shared;
+
+	if (job->archive && !job->has_scheme)
+		opt->scheme = (aqz_scheme){AQZ_CODEC_TRELLIS, .code_bits = 3, .in_group = 1, .out_group = 1};
+	any = opt->scheme.codec == AQZ_CODEC_TRELLIS;
+	shared = any && opt->goal.kind == AQZ_GOAL_SHARED;
+	for (uint32_t i = 0; i < opt->n_rules; i++)
+		if (rules[i].scheme.codec == AQZ_CODEC_TRELLIS) {
+			any = true;
+			shared = shared || rules[i].goal.kind == AQZ_GOAL_SHARED;
+		}
+	if (p->exit_code < 0 && opt->shared_goal.kind != AQZ_GOAL_SHARED && !shared)
+		cli_usage(
+			p, "--bits and --slope are for ectcq tensors without a goal: --profile archive, or --scheme ectcq");
+	else if (p->exit_code < 0 && !any &&
+		(opt->trellis_states != 0 || opt->even_steps || opt->no_rate_term ||
+			opt->importance != AQZ_IMPORTANCE_AUTO))
+		cli_usage(
+			p, "--trellis, --importance, --no-waterfill and --no-rate-term are for ectcq tensors, and there are none");
+}
+
 static void take(
 	cli_parser *p, aqz_compress_options *opt, aqz_rule *rules, uint8_t id[16], compress_job *job)
 {
-	static const char *const aligns[] = {"64", "4096", NULL}, *const non_finite[] = {"error", "raw", NULL},
-							 *const shares[] = {"none", "kind", "block", "all", NULL},
-							 *const bits[] = {"8", "16", "32", NULL},
-							 *const dtypes[] = {"i8", "f16", "bf16", "f32", NULL};
+	static const char *const
+		aligns[] = {"64", "4096", NULL},
+		*const non_finite[] = {"error", "raw", NULL},
+		*const shares[] = {"none", "kind", "block", "all", NULL},
+		*const bits[] = {"8", "16", "32", NULL}, *const profiles[] = {"runtime", "archive", NULL},
+		*const importance[] = {"auto", "always", "never", NULL},
+		*const state_names[] = {"1", "4", "8", "16", "32", "64", "128", "256", NULL},
+		*const dtypes[] = {"i8", "f16", "bf16", "f32", NULL};
+	static const uint32_t states[] = {1, 4, 8, 16, 32, 64, 128, 256};
 	static const aqz_dtype of_bits[] = {AQZ_I8, AQZ_F16, AQZ_F32},
 						   of_dtypes[] = {AQZ_I8, AQZ_F16, AQZ_BF16, AQZ_F32};
 
 	switch (p->id) {
 	case OPT_SCHEME:
-		opt->scheme = cli_value_scheme(p, p->value);
+		opt->scheme = cli_value_goal(p, &opt->goal, p->value);
+		job->has_scheme = true;
+		break;
+	case OPT_PROFILE:
+		job->archive = cli_value_choice(p, profiles) == 1;
+		break;
+	case OPT_BITS:
+		set_shared(p, opt, "", AQZ_GOAL_BITS);
+		break;
+	case OPT_SLOPE:
+		set_shared(p, opt, "slope=", AQZ_GOAL_SLOPE);
+		break;
+	case OPT_TRELLIS:
+		opt->trellis_states = states[cli_value_choice(p, state_names)];
+		break;
+	case OPT_IMPORTANCE:
+		opt->importance = (aqz_importance)cli_value_choice(p, importance);
+		break;
+	case OPT_NO_WATERFILL:
+		opt->even_steps = true;
+		break;
+	case OPT_NO_RATE_TERM:
+		opt->no_rate_term = true;
 		break;
 	case OPT_TENSORS:
 		add_rule(p, opt, rules);
@@ -185,29 +273,35 @@ static void take(
 	}
 }
 
-static int run(int argc, char **argv)
+int compress_main(const cli_command *command, int argc, char **argv)
 {
 	aqz_compress_options opt = {.struct_size = sizeof opt,
 		.scheme = {
 			AQZ_CODEC_ADDITIVE, .n_codebooks = 2, .code_bits = 8, .in_group = 8, .out_group = 1}};
 	aqz_rule *rules = calloc((size_t)argc + 1, sizeof *rules);
-	compress_job job = {.dry_run = false};
+	compress_job job = {.transcode = command != &cli_compress};
 	char *made = NULL;
 	const char *output;
 	uint8_t id[16];
 	cli_parser p;
 
-	cli_parser_begin(&p, &cli_compress, argc, argv);
+	cli_parser_begin(&p, command, argc, argv);
 	if (rules == NULL)
 		p.exit_code = cli_error_nomem();
 	while (cli_parser_next(&p))
 		take(&p, &opt, rules, id, &job);
-	cli_parser_operands(&p, 1, 1, "MODEL");
+	cli_parser_operands(&p, 1, 1, job.transcode ? "IN.aqz" : "MODEL");
+	check_trellis(&p, &opt, rules, &job);
 	output = p.common.output;
 	if (p.exit_code < 0 && output != NULL && strcmp(output, "-") == 0 && p.common.json && !job.dry_run)
 		cli_usage(&p, "--json and -o - both need standard output");
 	if (p.exit_code < 0 && strcmp(p.operands[0], "-") == 0)
-		cli_usage(&p, "a model comes from a .safetensors file or a folder, not from standard input");
+		cli_usage(&p,
+			job.transcode
+				? "the input is read more than once, so it is no pipe"
+				: "a model comes from a .safetensors file or a folder, not from standard input");
+	if (p.exit_code < 0 && job.transcode && output == NULL && !job.dry_run)
+		cli_usage(&p, "-o OUT.aqz is missing");
 	if (p.exit_code < 0 && job.codebooks_path != NULL &&
 		(opt.codebook_dtype != 0 || opt.share != AQZ_SHARE_NONE))
 		cli_usage(&p,
@@ -237,7 +331,12 @@ static int run(int argc, char **argv)
 	return p.exit_code;
 }
 
+static int run(int argc, char **argv)
+{
+	return compress_main(&cli_compress, argc, argv);
+}
+
 const cli_command cli_compress = {"compress", "MODEL [-o OUT.aqz] [OPTION]...",
 	"Compresses a .safetensors file or a Hugging Face model folder.",
-	"The same input, options and version give the same bytes, whatever --threads says.\n", options,
-	run};
+	"The same input, options and version give the same bytes, whatever --threads says.\n",
+	compress_options, run};

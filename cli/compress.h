@@ -10,6 +10,7 @@ typedef struct compress_result {
 	const aqz_source_tensor *tensor;
 	aqz_scheme scheme;
 	aqz_measured measured;
+	uint64_t n_bytes; /* in the file, of a trellis tensor */
 } compress_result;
 
 typedef struct compress_job {
@@ -18,15 +19,21 @@ typedef struct compress_job {
 	const char *stats_path, *codebooks_path; /* NULL: none */
 	const char *checkpoints;  /* the folder, NULL: none */
 	const aqz_source *source;
-	bool dry_run;
+	bool transcode;           /* model is a container */
+	bool dry_run, archive, has_scheme;
+	double slope;             /* that the shared bits came to; 0 if none was looked for */
 	cli_progress progress;
 	double start;
-	uint64_t out_bytes;
+	uint64_t in_bytes;        /* of a container that is transcoded */
+	uint64_t out_bytes, tensor_bytes; /* tensor_bytes: of the trellis tensor that ends next */
 	uint32_t n_tensors, n_results;
 	compress_result *results; /* in the order in which tensors were done */
 	json_t *warnings;         /* NULL without --json */
 } compress_job;
 
+extern const cli_option compress_options[];
+/* The command line of compress, or of transcode, whose model is a container. */
+int compress_main(const cli_command *command, int argc, char **argv);
 /* MODEL.aqz: without .safetensors, without slashes at the end. *name is freed with free(). */
 int compress_default_output(char **name, const char *model);
 /* Opens what the job names and does it. Returns an exit code. */

@@ -5,19 +5,23 @@
 
 #include "cli/compress.h"
 
-/* Sums over the tensors of a plan that get an additive scheme, and over all. */
+/* Sums over the tensors of a plan that are coded, and over all. */
 typedef struct sums {
 	uint64_t in_bytes, weights, n_coded, coded_weights, coded_bytes;
 	double noise;						   /* sum of relative MSE times weights */
 	uint64_t n_measured, measured_weights; /* of those with statistics */
+	bool has_start;						   /* one of them has a start to compare with */
 	double loss, loss_before;			   /* sums of losses times weights */
 } sums;
 
-static uint64_t source_bytes(const aqz_source *source)
+static uint64_t source_bytes(const compress_job *job)
 {
+	const aqz_source *source = job->source;
 	const aqz_source_file *file;
 	uint64_t n = 0;
 
+	if (job->transcode)
+		return job->in_bytes;
 	for (uint32_t i = 0; (file = aqz_source_get_file(source, i)) != NULL; i++)
 		n += file->n_bytes;
 	return n;
@@ -41,15 +45,17 @@ static int dry_run_json(const compress_job *job, const aqz_plan *plan, uint64_t 
 			cli_json_number(e->stored_bytes), "memory_bytes", cli_json_number(e->memory_bytes));
 		if (e->raw_reason != AQZ_RAW_ASKED)
 			json_object_set_new(entry, "raw_reason", json_string(cli_raw_reason(e->raw_reason)));
-		if (e->n_sharing > 0) {
+		if (e->scheme.codec != AQZ_CODEC_LOSSLESS)
 			json_object_set_new(entry, "statistics", json_boolean(e->has_stats));
+		if (e->scheme.codec == AQZ_CODEC_TRELLIS)
+			json_object_set_new(entry, "importance", json_boolean(e->has_importance));
+		if (e->n_sharing > 0)
 			json_object_set_new(entry, "sharing", json_integer((json_int_t)e->n_sharing));
-		}
 		json_array_append_new(tensors, entry);
 	}
 	return cli_json_print(json_pack("{so so so so so}", "input", cli_json_text(job->model),
-		"input_bytes", cli_json_number(source_bytes(job->source)), "tensors", tensors,
-		"memory_bytes", cli_json_number(memory), "output_bytes_at_most", cli_json_number(bound)));
+		"input_bytes", cli_json_number(source_bytes(job)), "tensors", tensors, "memory_bytes",
+		cli_json_number(memory), "output_bytes_at_most", cli_json_number(bound)));
 }
 
 int compress_dry_run(const compress_job *job, const aqz_plan *plan)
@@ -82,7 +88,7 @@ int compress_dry_run(const compress_job *job, const aqz_plan *plan)
 			"%s%s", e->raw_reason != AQZ_RAW_ASKED ? "  raw: " : "", cli_raw_reason(e->raw_reason));
 		if (e->n_sharing > 1)
 			printf("  codebooks of %u tensors", e->n_sharing);
-		if (e->n_sharing > 0 && !e->has_stats && job->stats_path != NULL)
+		if (e->scheme.codec != AQZ_CODEC_LOSSLESS && !e->has_stats && job->stats_path != NULL)
 			fputs("  no statistics", stdout);
 		putchar('\n');
 		trained = trained || (e->n_sharing > 1 && job->codebooks_path == NULL);
@@ -119,22 +125,24 @@ static const aqz_plan_entry *entry_of(const aqz_plan *plan, const aqz_source_ten
 static void add_up(sums *s, const compress_job *job, const aqz_plan *plan)
 {
 	memset(s, 0, sizeof *s);
-	s->in_bytes = source_bytes(job->source);
+	s->in_bytes = source_bytes(job);
 	for (uint32_t i = 0; i < job->n_results; i++) {
 		const compress_result *result = &job->results[i];
 		const aqz_plan_entry *e = entry_of(plan, result->tensor, i);
 
 		s->weights += result->tensor->n_elements;
-		if (result->scheme.codec != AQZ_CODEC_ADDITIVE ||
+		if (result->scheme.codec == AQZ_CODEC_LOSSLESS ||
 			result->measured.raw_reason != AQZ_RAW_ASKED || e == NULL)
 			continue;
 		s->n_coded++;
 		s->coded_weights += result->tensor->n_elements;
-		s->coded_bytes += e->stored_bytes;
+		s->coded_bytes +=
+			result->scheme.codec == AQZ_CODEC_TRELLIS ? result->n_bytes : e->stored_bytes;
 		s->noise += result->measured.rel_mse * (double)result->tensor->n_elements;
 		if (!result->measured.has_loss)
 			continue;
 		s->n_measured++;
+		s->has_start = s->has_start || result->scheme.codec == AQZ_CODEC_ADDITIVE;
 		s->measured_weights += result->tensor->n_elements;
 		s->loss += result->measured.loss_after * (double)result->tensor->n_elements;
 		s->loss_before += result->measured.loss_before * (double)result->tensor->n_elements;
@@ -172,6 +180,8 @@ static int report_json(const compress_job *job, const sums *s, double seconds)
 		"output_bytes", cli_json_number(job->out_bytes), "weights", cli_json_number(s->weights),
 		"bits_per_weight", bits_each(job->out_bytes, s->weights), "seconds", seconds, "coded",
 		coded, "warnings", job->warnings, "tensors", tensors);
+	if (job->slope > 0)
+		json_object_set_new(root, "slope", json_real(job->slope));
 	return cli_json_print(root);
 }
 
@@ -199,10 +209,13 @@ int compress_report(const compress_job *job, const aqz_plan *plan)
 			s.n_coded, job->n_results, s.coded_weights, bits_each(s.coded_bytes, s.coded_weights),
 			s.noise / (double)s.coded_weights);
 	if (s.measured_weights > 0)
-		fprintf(f,
-			"%" PRIu64
-			" of them with statistics: mean loss %.6f of the outputs' energy (start %.6f)\n",
-			s.n_measured, s.loss / (double)s.measured_weights,
-			s.loss_before / (double)s.measured_weights);
+		fprintf(f, "%" PRIu64 " of them with statistics: mean loss %.6f of the outputs' energy",
+			s.n_measured, s.loss / (double)s.measured_weights);
+	if (s.measured_weights > 0 && s.has_start)
+		fprintf(f, " (start %.6f)", s.loss_before / (double)s.measured_weights);
+	if (s.measured_weights > 0)
+		fputc('\n', f);
+	if (job->slope > 0)
+		fprintf(f, "the constant of the shared bits: %.9g\n", job->slope);
 	return CLI_OK;
 }

@@ -16,6 +16,17 @@ static void on_warn(void *user, const char *line)
 		json_array_append_new(job->warnings, cli_json_text(line));
 }
 
+static void on_stored(void *user, const aqz_source_tensor *t, uint64_t n_bytes)
+{
+	(void)t;
+	((compress_job *)user)->tensor_bytes = n_bytes;
+}
+
+static void on_slope(void *user, double c)
+{
+	((compress_job *)user)->slope = c;
+}
+
 static void on_tensor(
 	void *user, const aqz_source_tensor *t, const aqz_scheme *scheme, const aqz_measured *measured)
 {
@@ -32,6 +43,7 @@ static void on_tensor(
 		result->tensor = t;
 		result->scheme = *scheme;
 		result->measured = *measured;
+		result->n_bytes = job->tensor_bytes;
 	}
 	if (!job->common->verbose || job->common->quiet)
 		return;
@@ -40,11 +52,15 @@ static void on_tensor(
 	cli_put_text(stderr, t->name);
 	fprintf(stderr, ": %s %s %s", aqz_dtype_name(t->dtype),
 		cli_format_shape(shape, t->shape, t->rank), name);
+	if (scheme->codec == AQZ_CODEC_TRELLIS)
+		fprintf(stderr, ", %.3f bits each", 8 * (double)job->tensor_bytes / (double)t->n_elements);
 	if (measured->has_rel_mse)
 		fprintf(stderr, ", relative MSE %.6f", measured->rel_mse);
 	if (measured->has_loss)
-		fprintf(stderr, ", loss %.6f (start %.6f)", measured->loss_after, measured->loss_before);
-	else if (measured->has_rel_mse && job->stats_path != NULL)
+		fprintf(stderr, ", loss %.6f", measured->loss_after);
+	if (measured->has_loss && scheme->codec == AQZ_CODEC_ADDITIVE)
+		fprintf(stderr, " (start %.6f)", measured->loss_before);
+	if (!measured->has_loss && measured->has_rel_mse && job->stats_path != NULL)
 		fputs(", no statistics", stderr);
 	if (measured->raw_reason != AQZ_RAW_ASKED)
 		fprintf(stderr, ", %s", cli_raw_reason(measured->raw_reason));
@@ -133,19 +149,20 @@ static int run_plan(compress_job *job, const aqz_plan *plan, const char *output)
 	return compress_report(job, plan);
 }
 
-/* Opens the container that codebooks are taken from. */
-static int open_codebooks(cli_input *in, aqz_reader **reader, const compress_job *job)
+/* Opens a container that codebooks are taken from, or that is coded anew. */
+static int open_container(
+	cli_input *in, aqz_reader **reader, const compress_job *job, const char *path)
 {
 	aqz_reader_options options = {
 		.struct_size = sizeof options, .memlimit_bytes = job->common->memory_bytes};
 	aqz_error err = {0};
 	aqz_status status;
-	int code = cli_input_open(in, job->codebooks_path);
+	int code = cli_input_open(in, path);
 
 	if (code != CLI_OK)
 		return code;
 	if (in->stream)
-		return cli_error(in->name, "codebooks are read at random: this needs a regular file");
+		return cli_error(in->name, "it is read at random: this needs a regular file");
 	status = aqz_reader_open(reader, &in->io, &options, &err);
 	return status == AQZ_OK ? CLI_OK : cli_error_status(in->name, status, &err);
 }
@@ -155,8 +172,22 @@ static int with_source(compress_job *job, aqz_compress_options *opt, const char 
 	aqz_source *source = NULL;
 	aqz_plan *plan = NULL;
 	aqz_error err = {0};
-	aqz_status status = aqz_source_open(&source, job->model, job->common->memory_bytes, &err);
+	aqz_status status = AQZ_OK;
+	aqz_reader *reader = NULL;
+	cli_input in = {.fd = -1};
 	int code = CLI_OK;
+
+	if (job->transcode) {
+		code = open_container(&in, &reader, job, job->model);
+		if (code != CLI_OK) {
+			cli_input_close(&in);
+			return code;
+		}
+		job->in_bytes = (uint64_t)in.st.st_size;
+		status = aqz_source_from_reader(&source, reader, job->common->memory_bytes, &err);
+	} else {
+		status = aqz_source_open(&source, job->model, job->common->memory_bytes, &err);
+	}
 
 	if (status == AQZ_OK) {
 		job->source = source;
@@ -167,6 +198,8 @@ static int with_source(compress_job *job, aqz_compress_options *opt, const char 
 		opt->progress = cli_progress_tick;
 		opt->progress_user = &job->progress;
 		opt->warn = on_warn;
+		opt->slope = on_slope;
+		opt->stored = on_stored;
 		opt->tensor = on_tensor;
 		opt->user = job;
 		status = job->results != NULL ? aqz_plan_make(&plan, source, opt, &err)
@@ -178,6 +211,8 @@ static int with_source(compress_job *job, aqz_compress_options *opt, const char 
 		code = job->dry_run ? compress_dry_run(job, plan) : run_plan(job, plan, output);
 	aqz_plan_free(plan);
 	aqz_source_close(source);
+	aqz_reader_close(reader);
+	cli_input_close(&in);
 	free(job->results);
 	json_decref(job->warnings);
 	return code;
@@ -197,7 +232,7 @@ int compress_run(compress_job *job, aqz_compress_options *opt, const char *outpu
 	if (status != AQZ_OK)
 		code = cli_error_status(job->stats_path, status, &err);
 	if (code == CLI_OK && job->codebooks_path != NULL)
-		code = open_codebooks(&in, &codebooks, job);
+		code = open_container(&in, &codebooks, job, job->codebooks_path);
 	opt->stats = stats;
 	opt->codebooks_from = codebooks;
 	if (code == CLI_OK)

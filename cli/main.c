@@ -18,7 +18,12 @@ static const cli_command *const commands[] = {
 	&cli_info,
 	&cli_verify,
 	&cli_salvage,
+	&cli_calibrate,
+	&cli_eval,
+	&cli_generate,
 	&cli_bench,
+	&cli_export,
+	&cli_transcode,
 };
 #define N_COMMANDS (sizeof commands / sizeof *commands)
 

@@ -227,6 +227,29 @@ aqz_scheme cli_value_scheme(cli_parser *p, const char *text)
 	return scheme;
 }
 
+aqz_scheme cli_value_goal(cli_parser *p, aqz_goal *goal, const char *text)
+{
+	aqz_scheme scheme = {0};
+	aqz_error err = {0};
+
+	if (aqz_scheme_parse_goal(&scheme, goal, text, &err) != AQZ_OK)
+		cli_usage(p, "--%s: '%s' is not possible: %s", p->name, text, err.text);
+	return scheme;
+}
+
+double cli_value_positive(cli_parser *p, const char *prefix, aqz_goal_kind kind)
+{
+	char text[AQZ_GOAL_TEXT_BYTES];
+	aqz_scheme scheme;
+	aqz_goal goal = {0};
+
+	if ((size_t)snprintf(text, sizeof text, "ectcq@%s%s", prefix, p->value) >= sizeof text ||
+		aqz_scheme_parse_goal(&scheme, &goal, text, NULL) != AQZ_OK || goal.kind != kind)
+		cli_usage(p, "--%s: '%s' is not possible; possible values: a number above 0%s", p->name,
+			p->value, kind == AQZ_GOAL_BITS ? ", up to 32" : "");
+	return goal.value;
+}
+
 /* Prints text in lines of at most 100 columns that start at column indent; the cursor stands there
  * already. */
 static void print_wrapped(FILE *f, const char *text, size_t indent)

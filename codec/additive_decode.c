@@ -14,26 +14,38 @@ _Static_assert(FLT_EVAL_METHOD == 0, "binary32 operations must round to binary32
 /* Sums of one tile's rows are kept here before the scale: at most 64 code rows of 64 values. */
 #define SUMS (AQZ_TILE_ROWS * AQZ_MAX_CODEWORD)
 
+typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
+
 /* Adds up the codewords of one group and code row. codes: [M][64], at the row. out: out_group rows
- * of in_group values, ld apart. Inlined with constants for the common sizes. */
+ * of in_group values, ld apart. Inlined with constants for the common sizes. Four values at a time
+ * stay in a register over all codebooks; no array of sums goes through memory. */
 static inline __attribute__((always_inline)) void sum_codewords(float *restrict out, size_t ld,
 	const float *restrict values, const uint16_t *codes, unsigned n_codebooks, unsigned bits,
 	unsigned in_group, unsigned out_group)
 {
 	for (unsigned o = 0; o < out_group; o++, out += ld) {
-		float sum[AQZ_MAX_CODEWORD];
+		const float *codewords[AQZ_MAX_CODEBOOKS] = {values};
+		unsigned g = 0;
 
 		for (unsigned m = 0; m < n_codebooks; m++) {
 			const size_t index = ((size_t)m << bits) + codes[m * AQZ_TILE_ROWS];
-			const float *codeword = values + (index * out_group + o) * in_group;
 
-			AQZ_SIMD
-			for (unsigned g = 0; g < in_group; g++)
-				sum[g] = m == 0 ? codeword[g] : sum[g] + codeword[g];
+			codewords[m] = values + (index * out_group + o) * in_group;
 		}
-		AQZ_SIMD
-		for (unsigned g = 0; g < in_group; g++)
-			out[g] = sum[g];
+		for (; g + 4 <= in_group; g += 4) {
+			four sum = *(const four *)(codewords[0] + g);
+
+			for (unsigned m = 1; m < n_codebooks; m++)
+				sum += *(const four *)(codewords[m] + g);
+			*(four *)(out + g) = sum;
+		}
+		for (; g < in_group; g++) {
+			float sum = codewords[0][g];
+
+			for (unsigned m = 1; m < n_codebooks; m++)
+				sum += codewords[m][g];
+			out[g] = sum;
+		}
 	}
 }
 

@@ -4,7 +4,8 @@
 
 const aqz_codec *aqz_codec_find(uint32_t id)
 {
-	static const aqz_codec *const codecs[] = {&aqz_codec_lossless, &aqz_codec_additive};
+	static const aqz_codec *const codecs[] = {
+		&aqz_codec_lossless, &aqz_codec_additive, &aqz_codec_trellis};
 
 	for (size_t i = 0; i < sizeof codecs / sizeof *codecs; i++)
 		if ((uint32_t)codecs[i]->id == id)

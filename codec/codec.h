@@ -17,7 +17,8 @@ enum {
 	AQZ_CODING_STORED = 0,  /* lossless: the elements themselves */
 	AQZ_CODING_ZSTD = 1,    /* lossless: one zstd frame */
 	AQZ_CODING_PLANES = 2,  /* lossless: byte planes, each stored or one zstd frame, spec 7.1.2 */
-	AQZ_CODING_T64 = 16     /* additive: T64 tiles, spec 7.2.2 */
+	AQZ_CODING_T64 = 16,    /* additive: T64 tiles, spec 7.2.2 */
+	AQZ_CODING_RANS = 17    /* trellis: indices by rANS, spec 7.3.3 */
 };
 
 /* Bytes of codec parameters in a section record; unused ones are zero. */
@@ -87,6 +88,7 @@ const aqz_codec *aqz_codec_find(uint32_t id);
 
 extern const aqz_codec aqz_codec_lossless;
 extern const aqz_codec aqz_codec_additive;
+extern const aqz_codec aqz_codec_trellis;
 
 /* ---- Lossless chunks, for the writer (codec/lossless_encode.c). */
 
@@ -97,5 +99,20 @@ aqz_status aqz_lossless_encode(uint8_t *dst, size_t *dst_bytes, uint16_t *coding
 	aqz_dtype dtype, int effort, aqz_error *err);
 /* Scratch that it allocates, at most. */
 uint64_t aqz_lossless_encode_memory(uint64_t n_bytes, int effort);
+
+/* ---- Trellis chunks, for the writer (codec/trellis_params.c, codec/trellis_stream.c). */
+
+typedef struct aqz_trellis_params aqz_trellis_params;
+
+/* Scheme and size of the matrix. */
+void aqz_trellis_geometry(aqz_scheme *scheme, uint64_t *rows, uint64_t *cols, const aqz_trellis_params *p);
+/* Writes the parameter section's bytes; the tables' frequencies are changed to what their coded form gives back, so
+ * call it before coding. */
+aqz_status aqz_trellis_params_write(aqz_buffer *out, aqz_trellis_params *p, aqz_error *err);
+/* Codes the indices of rows [row_begin, row_end): index[col * ld + row - row_begin]. Appends the payload. */
+aqz_status aqz_trellis_encode_rows(aqz_buffer *out, const aqz_trellis_params *p, const int32_t *index, size_t ld,
+	uint64_t row_begin, uint64_t row_end, aqz_error *err);
+/* Bytes that it allocates, at most, for so many rows. */
+uint64_t aqz_trellis_encode_memory(uint64_t rows, uint64_t cols);
 
 #endif

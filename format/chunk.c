@@ -37,7 +37,10 @@ aqz_status aqz_chunk_decoder_open(aqz_chunk_decoder *d, const aqz_section *s,
 		return aqz_fail(err, AQZ_E_MEMLIMIT, AQZ_NO_OFFSET, "memory",
 			"decoding section %u needs %llu bytes of tables", s->info.number,
 			(unsigned long long)bytes);
-	AQZ_TRY(s->codec->decoder_create(&d->decoder, &d->view, params, n_params, err));
+	status = s->codec->decoder_create(&d->decoder, &d->view, params, n_params, err);
+	if (err != NULL && (status == AQZ_E_CORRUPT || status == AQZ_E_UNSUPPORTED))
+		snprintf(err->where, sizeof err->where, "section[%u].parameters", s->info.number);
+	AQZ_TRY(status);
 	budget->used_bytes += bytes;
 	d->decoder_bytes = bytes;
 	uint64_t scratch_bytes = s->codec->scratch_bytes(&d->view);

@@ -24,4 +24,11 @@ aqz_budget aqz_budget_rest(const aqz_budget *b);
 aqz_status aqz_cursor_open_within(aqz_cursor **out, const aqz_reader *reader, uint32_t section, aqz_budget budget,
 	aqz_error *err);
 
+/* Reads the T64 codes of an additive section (spec 7.2.2): the payloads of its chunks one after the other, which is
+ * the same as that of all rows in one chunk. dst_bytes is aqz_additive_codes_bytes() of all code rows. The hash of what
+ * is stored is checked; the hash of the decoded elements is not, nor that padding codes are 0.
+ * Returns AQZ_OK; _ARGUMENT for another section or size; _CHECKSUM, _CORRUPT, _TRUNCATED, _IO, _NOMEM, _MEMLIMIT. */
+aqz_status aqz_reader_codes(const aqz_reader *reader, uint32_t section, void *dst, uint64_t dst_bytes,
+	aqz_budget budget, aqz_error *err);
+
 #endif

@@ -10,7 +10,7 @@
 
 /* Remembers the first failure: after it the file cannot be continued. The catalog calls CORRUPT or
  * UNSUPPORTED what no file may hold; here it was the caller who asked for it. */
-static aqz_status keep(aqz_writer *w, aqz_status status, aqz_error *err)
+aqz_status aqz_writer_keep(aqz_writer *w, aqz_status status, aqz_error *err)
 {
 	if (status == AQZ_E_CORRUPT || status == AQZ_E_UNSUPPORTED) {
 		status = AQZ_E_ARGUMENT;
@@ -101,7 +101,7 @@ void aqz_writer_close(aqz_writer *writer)
 }
 
 /* The largest chunk of 64 * 2^k code rows within the target, and no larger than the section needs. */
-static uint32_t choose_chunk_rows(const aqz_writer *w, const aqz_section_info *s)
+uint32_t aqz_writer_chunk_rows(const aqz_writer *w, const aqz_section_info *s)
 {
 	uint64_t code_rows = aqz_ceil_div(s->rows, s->scheme.out_group);
 	uint64_t unit_bits =
@@ -178,14 +178,14 @@ aqz_status aqz_writer_param(aqz_writer *writer, uint32_t *section, aqz_kind kind
 		.cols = cols,
 		.name = "",
 		.scheme = {.codec = AQZ_CODEC_LOSSLESS, .out_group = 1}};
-	info.chunk_rows = choose_chunk_rows(w, &info);
-	AQZ_TRY(keep(w, aqz_writer_declare(w, &info, err), err));
-	AQZ_TRY(keep(w, aqz_params_add(&w->params, info.number, data, n_bytes, err), err));
-	AQZ_TRY(keep(w, add_key(w, info.number, &key, err), err));
+	info.chunk_rows = aqz_writer_chunk_rows(w, &info);
+	AQZ_TRY(aqz_writer_keep(w, aqz_writer_declare(w, &info, err), err));
+	AQZ_TRY(aqz_writer_keep(w, aqz_params_add(&w->params, info.number, data, n_bytes, err), err));
+	AQZ_TRY(aqz_writer_keep(w, add_key(w, info.number, &key, err), err));
 	w->held_bytes += n_bytes;
 	/* They are kept in any case, and stand best with the tensor that comes. */
 	if (w->records.n > PARAM_RECORDS_BYTES)
-		AQZ_TRY(keep(w, aqz_writer_flush(w, err), err));
+		AQZ_TRY(aqz_writer_keep(w, aqz_writer_flush(w, err), err));
 	*section = info.number;
 out:
 	return status;
@@ -210,9 +210,9 @@ aqz_status aqz_writer_file(
 		.cols = 1,
 		.name = name,
 		.scheme = {.codec = AQZ_CODEC_LOSSLESS, .out_group = 1}};
-	info.chunk_rows = choose_chunk_rows(w, &info);
-	AQZ_TRY(keep(w, aqz_writer_declare(w, &info, err), err));
-	AQZ_TRY(keep(w, aqz_writer_begin(w, info.number, err), err));
+	info.chunk_rows = aqz_writer_chunk_rows(w, &info);
+	AQZ_TRY(aqz_writer_keep(w, aqz_writer_declare(w, &info, err), err));
+	AQZ_TRY(aqz_writer_keep(w, aqz_writer_begin(w, info.number, err), err));
 out:
 	return status;
 }
@@ -271,11 +271,10 @@ static aqz_status check_name(const aqz_writer *w, const char *name, size_t n, aq
 	return AQZ_OK;
 }
 
-aqz_status aqz_writer_tensor(
-	aqz_writer *writer, uint32_t *section, const aqz_tensor_desc *tensor, aqz_error *err)
+aqz_status aqz_writer_open_tensor(aqz_writer *w, uint32_t *section, const aqz_tensor_desc *tensor,
+	uint64_t rows, uint64_t cols, uint32_t chunk_rows, aqz_error *err)
 {
 	aqz_status status = AQZ_OK;
-	aqz_writer *w = writer;
 	AQZ_TRY(ready(w, true, err));
 	if (tensor->struct_size != sizeof *tensor)
 		return aqz_fail(err, AQZ_E_ARGUMENT, AQZ_NO_OFFSET, "tensor.struct_size",
@@ -302,15 +301,27 @@ aqz_status aqz_writer_tensor(
 	if (s.scheme.codec == AQZ_CODEC_LOSSLESS)
 		s.n_refs = 0;
 	AQZ_TRY(choose_view(&s, &t, err));
-	s.chunk_rows = choose_chunk_rows(w, &s);
-	AQZ_TRY(keep(w, aqz_writer_declare(w, &s, err), err));
+	if (rows != 0 && (s.rows != rows || s.cols != cols))
+		return aqz_fail(err, AQZ_E_ARGUMENT, AQZ_NO_OFFSET, "tensor.shape",
+			"the tensor's view is not the matrix that was coded");
+	s.chunk_rows = chunk_rows != 0 ? chunk_rows : aqz_writer_chunk_rows(w, &s);
+	AQZ_TRY(aqz_writer_keep(w, aqz_writer_declare(w, &s, err), err));
 	t.section = s.number;
-	AQZ_TRY(keep(w, aqz_writer_declare_tensor(w, &t, err), err));
-	AQZ_TRY(keep(w, aqz_writer_begin(w, s.number, err), err));
+	AQZ_TRY(aqz_writer_keep(w, aqz_writer_declare_tensor(w, &t, err), err));
+	AQZ_TRY(aqz_writer_keep(w, aqz_writer_begin(w, s.number, err), err));
 	if (section != NULL)
 		*section = s.number;
 out:
 	return status;
+}
+
+aqz_status aqz_writer_tensor(
+	aqz_writer *writer, uint32_t *section, const aqz_tensor_desc *tensor, aqz_error *err)
+{
+	if (tensor->scheme.codec == AQZ_CODEC_TRELLIS)
+		return aqz_fail(err, AQZ_E_ARGUMENT, AQZ_NO_OFFSET, "tensor.scheme",
+			"a trellis tensor has no bytes to be put");
+	return aqz_writer_open_tensor(writer, section, tensor, 0, 0, 0, err);
 }
 
 aqz_status aqz_writer_alias(
@@ -325,9 +336,9 @@ aqz_status aqz_writer_alias(
 	aqz_tensor_info t = writer->catalog.tensors[tensor]->info;
 	t.name = name;
 	t.name_bytes = name_bytes;
-	AQZ_TRY(keep(writer, aqz_writer_declare_tensor(writer, &t, err), err));
+	AQZ_TRY(aqz_writer_keep(writer, aqz_writer_declare_tensor(writer, &t, err), err));
 	if (writer->held_bytes + writer->records.n > writer->hold_bytes)
-		AQZ_TRY(keep(writer, aqz_writer_flush(writer, err), err));
+		AQZ_TRY(aqz_writer_keep(writer, aqz_writer_flush(writer, err), err));
 out:
 	return status;
 }
@@ -341,7 +352,7 @@ aqz_status aqz_writer_put(aqz_writer *writer, const void *data, size_t n, aqz_er
 	if (writer->current == NULL || n > writer->due_bytes - writer->put_bytes)
 		return aqz_fail(
 			err, AQZ_E_ARGUMENT, AQZ_NO_OFFSET, "data", "more bytes than the section has");
-	AQZ_TRY(keep(writer, aqz_writer_feed(writer, data, n, err), err));
+	AQZ_TRY(aqz_writer_keep(writer, aqz_writer_feed(writer, data, n, err), err));
 out:
 	return status;
 }
@@ -373,9 +384,9 @@ aqz_status aqz_writer_additive(
 	AQZ_TRY(aqz_writer_param(writer, &refs[t.n_refs++].first, AQZ_KIND_ROW_SCALES, a->scale_dtype,
 		a->code_rows, 1, a->scales, err));
 	AQZ_TRY(aqz_writer_tensor(writer, NULL, &t, err));
-	AQZ_TRY(keep(writer, aqz_writer_put(writer, a->codes, a->codes_bytes, err), err));
+	AQZ_TRY(aqz_writer_keep(writer, aqz_writer_put(writer, a->codes, a->codes_bytes, err), err));
 	if (writer->current != NULL)
-		status = keep(writer,
+		status = aqz_writer_keep(writer,
 			aqz_fail(err, AQZ_E_ARGUMENT, AQZ_NO_OFFSET, "codes",
 				"fewer codes than the tensor's shape needs"),
 			err);
@@ -451,6 +462,6 @@ out:
 	aqz_budget_free(&c->budget, stored, stored == NULL ? 0 : aqz_padded(n));
 	aqz_budget_free(&c->budget, index, index == NULL ? 0 : n);
 	/* Also after success: nothing may follow the footer. */
-	keep(w, status == AQZ_OK ? AQZ_E_ARGUMENT : status, NULL);
+	aqz_writer_keep(w, status == AQZ_OK ? AQZ_E_ARGUMENT : status, NULL);
 	return status;
 }

@@ -49,6 +49,28 @@ struct aqz_writer {
 	aqz_status failed;
 };
 
+/* ---- writer.c */
+
+/* Remembers the first failure: after it the file cannot be continued. Turns CORRUPT and UNSUPPORTED, which the catalog
+ * says of what no file may hold, into ARGUMENT. */
+aqz_status aqz_writer_keep(aqz_writer *w, aqz_status status, aqz_error *err);
+/* The largest chunk of 64 * 2^k code rows within the target, and no larger than the section needs. */
+uint32_t aqz_writer_chunk_rows(const aqz_writer *w, const aqz_section_info *s);
+/* aqz_writer_tensor, for any codec. rows, cols: what the view must be, or 0. chunk_rows: 64 * 2^k, or 0 for the
+ * writer's choice. */
+aqz_status aqz_writer_open_tensor(aqz_writer *w, uint32_t *section, const aqz_tensor_desc *tensor, uint64_t rows,
+	uint64_t cols, uint32_t chunk_rows, aqz_error *err);
+
+/* ---- writer_trellis.c */
+
+/* Writes a trellis tensor: its parameters (whose frequencies become those that a reader will have) and its chunks.
+ * index: [cols][rows], its paths begun anew at every multiple of chunk_rows (64 * 2^k). tensor's scheme and references
+ * are not looked at; its view must be params->rows by params->cols. */
+aqz_status aqz_writer_trellis(aqz_writer *w, const aqz_tensor_desc *tensor, aqz_trellis_params *params,
+	const int32_t *index, uint32_t chunk_rows, aqz_error *err);
+/* The chunk rows that this writer would choose. */
+uint32_t aqz_writer_trellis_rows(const aqz_writer *w, uint64_t rows, uint64_t cols, aqz_dtype dtype);
+
 /* ---- writer_held.c */
 
 /* The most that may be held under a limit of memory. */
@@ -77,6 +99,8 @@ aqz_status aqz_writer_feed(aqz_writer *w, const uint8_t *data, size_t n, aqz_err
 aqz_status aqz_writer_start(aqz_writer *w, uint32_t section, aqz_error *err);
 /* Bytes of a section as the caller puts them: elements, or codes. */
 uint64_t aqz_writer_due_bytes(const aqz_section *s);
+/* The last chunk of the current section is written or held. */
+void aqz_writer_end_section(aqz_writer *w);
 void aqz_writer_free_batch(aqz_writer *w);
 
 /* ---- For salvage: the next chunk of what was declared, stored as it was; payload has room for its

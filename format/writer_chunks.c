@@ -4,7 +4,8 @@
  * file does not depend on the threads. */
 #include "format/writer.h"
 
-/* Bytes of chunk i as the caller puts them. */
+/* Bytes of chunk i as the caller puts them; of a trellis, which comes as indices, the most that they
+ * can become. */
 static uint64_t chunk_in_bytes(const aqz_section *s, uint32_t chunk)
 {
 	uint64_t begin, end, n_code_rows, n = 0;
@@ -12,7 +13,11 @@ static uint64_t chunk_in_bytes(const aqz_section *s, uint32_t chunk)
 	if (s->codec->id == AQZ_CODEC_ADDITIVE)
 		n = aqz_additive_codes_bytes(
 			&s->info.scheme, n_code_rows, aqz_ceil_div(s->info.cols, s->info.scheme.in_group));
-	else
+	else if (s->codec->id == AQZ_CODEC_TRELLIS) {
+		aqz_view view = aqz_section_view(s);
+		uint64_t least;
+		s->codec->payload_bounds(&view, end - begin, n_code_rows, AQZ_CODING_RANS, &least, &n);
+	} else
 		(void)aqz_section_rows_bytes(s, begin, end, &n);
 	return n;
 }
@@ -181,8 +186,8 @@ out:
 	return status;
 }
 
-/* The last chunk is written or held: the section has its digest. */
-static void end_section(aqz_writer *w)
+/* The section has its digest, too. */
+void aqz_writer_end_section(aqz_writer *w)
 {
 	if (w->digest != NULL)
 		aqz_digest_close(w->digest, w->current->info.content);
@@ -204,7 +209,7 @@ aqz_status aqz_writer_start(aqz_writer *w, uint32_t section, aqz_error *err)
 			return status;
 	}
 	if (s->info.n_chunks == 0)
-		end_section(w);
+		aqz_writer_end_section(w);
 	return AQZ_OK;
 }
 
@@ -237,7 +242,7 @@ aqz_status aqz_writer_feed(aqz_writer *w, const uint8_t *data, size_t n, aqz_err
 		if (last || w->n_batch == w->opt.n_threads)
 			AQZ_TRY(write_batch(w, err));
 		if (last)
-			end_section(w);
+			aqz_writer_end_section(w);
 	}
 out:
 	return status;

@@ -4,7 +4,10 @@
  * feature. */
 #include <sys/stat.h>
 
+#include "fuzz/seeds_config.h"
+#include "fuzz/seeds_gguf.h"
 #include "fuzz/seeds_safetensors.h"
+#include "fuzz/seeds_tokenizer.h"
 #include "tests/bad_files.h"
 
 static bool failed;
@@ -75,6 +78,9 @@ int main(int argc, char **argv)
 		memory_free(&f);
 	}
 	failed = !seeds_safetensors(argv[1]) || failed;
+	failed = !seeds_gguf(argv[1]) || failed;
+	failed = !seeds_config(argv[1]) || failed;
+	failed = !seeds_tokenizer(argv[1]) || failed;
 	if (failed)
 		fprintf(stderr, "make_seeds: a seed could not be written\n");
 	return failed ? 1 : 0;

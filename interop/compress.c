@@ -2,6 +2,7 @@
 /* Runs a compression plan: provenance, source headers and attached files first, then tensor by
  * tensor, so that memory is that of one tensor and a reader of a pipe has config and tokenizer
  * before the weights. */
+#include "format/writer.h"
 #include "interop/encode.h"
 
 #include <stdio.h> /* snprintf */
@@ -81,6 +82,17 @@ static aqz_status write_additive(compress_job *job, const aqz_plan_entry *e, con
 	return aqz_writer_additive(job->writer, &d, a, err);
 }
 
+static aqz_status write_trellis(compress_job *job, const aqz_plan_entry *e, aqz_trellis_matrix *m,
+	const aqz_measured *measured, aqz_error *err)
+{
+	uint64_t rows, cols;
+	aqz_tensor_desc d = describe(e->tensor, &e->scheme);
+	aqz_plan_view(e->tensor, &d.leading, &rows, &cols);
+	d.measured = *measured;
+	return aqz_writer_trellis(
+		job->writer, &d, &m->params, m->index, aqz_trellis_chunk_rows(e->tensor), err);
+}
+
 static aqz_status write_tensor(compress_job *job, uint32_t entry, aqz_error *err)
 {
 	aqz_status status = AQZ_OK;
@@ -90,26 +102,35 @@ static aqz_status write_tensor(compress_job *job, uint32_t entry, aqz_error *err
 	const aqz_scheme raw = {.codec = AQZ_CODEC_LOSSLESS, .out_group = 1};
 	aqz_measured measured = {.raw_reason = e->raw_reason};
 	aqz_additive a = {0};
+	aqz_trellis_matrix m = {0};
 	if (o->tensor != NULL)
 		o->tensor(o->user, e->tensor, &e->scheme, NULL);
-	if (e->scheme.codec != AQZ_CODEC_LOSSLESS)
+	if (e->scheme.codec == AQZ_CODEC_TRELLIS)
+		AQZ_TRY(aqz_coder_trellis(&m, &measured, c, entry, err));
+	else if (e->scheme.codec != AQZ_CODEC_LOSSLESS)
 		AQZ_TRY(aqz_coder_encode(&a, &measured, c, entry, err));
 	aqz_coder_release(c, entry);
-	const bool coded = a.codes != NULL;
+	const bool coded = a.codes != NULL || m.index != NULL;
 	if (measured.raw_reason == AQZ_RAW_NON_FINITE && o->warn != NULL) {
 		char line[AQZ_MAX_NAME_BYTES + 96];
 		snprintf(line, sizeof line, "%s: it holds infinities or NaN and is stored lossless",
 			e->tensor->name);
 		o->warn(o->user, line);
 	}
-	AQZ_TRY(coded ? write_additive(job, e, &a, &measured, err)
-				  : write_lossless(job, e->tensor, &measured, err));
+	if (m.index != NULL && o->stored != NULL)
+		o->stored(o->user, e->tensor, (uint64_t)m.bytes + aqz_trellis_overhead(e->tensor));
+	if (m.index != NULL)
+		AQZ_TRY(write_trellis(job, e, &m, &measured, err));
+	else
+		AQZ_TRY(coded ? write_additive(job, e, &a, &measured, err)
+					  : write_lossless(job, e->tensor, &measured, err));
 	c->done_bytes += e->tensor->n_bytes;
 	if (o->tensor != NULL)
 		o->tensor(o->user, e->tensor, coded ? &e->scheme : &raw, &measured);
 	AQZ_TRY(aqz_coder_tell(c, 0, err));
 out:
 	aqz_additive_free(&a);
+	aqz_trellis_matrix_free(&m);
 	return status;
 }
 
@@ -124,6 +145,7 @@ aqz_status aqz_plan_run(const aqz_plan *plan, const aqz_io *out, uint64_t *n_byt
 		.memlimit_bytes = plan->opt.memlimit_bytes};
 	memcpy(options.id, plan->id, sizeof options.id);
 	AQZ_TRY(aqz_coder_open(&job.coder, plan, err));
+	AQZ_TRY(aqz_coder_find_slope(&job.coder, err));
 	AQZ_TRY(aqz_writer_open(&job.writer, out, &options, err));
 	AQZ_TRY(write_files(&job, err));
 	for (uint32_t i = 0; i < plan->n_entries; i++)

@@ -29,14 +29,22 @@ bool aqz_is_projection(const char *name, uint32_t rank)
 	return false;
 }
 
-static aqz_scheme scheme_of(const aqz_compress_options *o, const aqz_source_tensor *t)
+static aqz_scheme scheme_of(const aqz_compress_options *o, aqz_goal *goal, const aqz_source_tensor *t)
 {
 	aqz_scheme scheme = raw;
-	if (aqz_is_projection(t->name, t->rank))
+	*goal = (aqz_goal){0};
+	if (aqz_is_projection(t->name, t->rank)) {
 		scheme = o->scheme;
+		*goal = o->goal;
+	}
 	for (uint32_t i = 0; i < o->n_rules; i++)
-		if (fnmatch(o->rules[i].glob, t->name, 0) == 0)
+		if (fnmatch(o->rules[i].glob, t->name, 0) == 0) {
 			scheme = o->rules[i].scheme;
+			*goal = o->rules[i].goal;
+		}
+	/* The states that a scheme has come from the options. */
+	if (scheme.codec == AQZ_CODEC_TRELLIS)
+		scheme.code_bits = (uint8_t)__builtin_ctz(o->trellis_states);
 	return scheme;
 }
 
@@ -64,7 +72,7 @@ out:
 static void classify(const aqz_plan *plan, aqz_plan_entry *e)
 {
 	const aqz_source_tensor *t = e->tensor;
-	const aqz_scheme wanted = scheme_of(&plan->opt, t);
+	const aqz_scheme wanted = scheme_of(&plan->opt, &e->goal, t);
 	uint32_t leading;
 	uint64_t rows, cols;
 	aqz_plan_view(t, &leading, &rows, &cols);
@@ -87,6 +95,8 @@ uint64_t aqz_plan_coded_bytes(const aqz_plan *plan, uint32_t i)
 	const aqz_scheme *s = &plan->entries[i].scheme;
 	const aqz_layer l = aqz_plan_layer(plan, i);
 	const uint64_t code_rows = aqz_ceil_div(l.rows, s->out_group);
+	if (s->codec == AQZ_CODEC_TRELLIS)
+		return aqz_trellis_bytes(plan, i);
 	return aqz_additive_codes_bytes(s, code_rows, aqz_ceil_div(l.cols, s->in_group)) +
 		code_rows * (aqz_dtype_bits(plan->opt.scale_dtype) / 8);
 }
@@ -95,6 +105,8 @@ uint64_t aqz_plan_coded_bytes(const aqz_plan *plan, uint32_t i)
 static uint64_t codebook_part(const aqz_plan *plan, uint32_t i)
 {
 	const aqz_book_set *set = plan->more[i].set == AQZ_NO_SET ? NULL : &plan->sets[plan->more[i].set];
+	if (plan->entries[i].scheme.codec == AQZ_CODEC_TRELLIS)
+		return 0;
 	return set != NULL ? aqz_ceil_div(set->n_bytes, set->n_members)
 					   : aqz_codebooks_bytes(&plan->entries[i].scheme, plan->opt.codebook_dtype);
 }
@@ -126,7 +138,7 @@ static aqz_status settle(aqz_plan *plan, aqz_error *err)
 	bool again = true, smaller;
 	for (uint32_t i = 0; i < plan->n_entries; i++) {
 		plan->more[i].set = AQZ_NO_SET;
-		if (plan->entries[i].scheme.codec == AQZ_CODEC_LOSSLESS)
+		if (plan->entries[i].scheme.codec != AQZ_CODEC_ADDITIVE)
 			continue;
 		aqz_error missing;
 		status = aqz_sets_add(plan, i, &missing);
@@ -206,6 +218,50 @@ static aqz_status find_stats(aqz_plan *plan, aqz_error *err)
 	return AQZ_OK;
 }
 
+static const aqz_source_tensor *rows_of(const aqz_plan *plan, uint32_t i)
+{
+	const aqz_source_tensor *t = plan->entries[i].tensor;
+	return t->rank == 2
+		? aqz_stats_find_rows(plan->opt.stats, AQZ_ROW_IMPORTANCE, t->name, t->name_bytes)
+		: NULL;
+}
+
+/* Finds the importance of rows of trellis entries, where it is asked for. One constant needs losses in one unit: all
+ * that share it have importance, or none. */
+static aqz_status find_importance(aqz_plan *plan, aqz_error *err)
+{
+	const aqz_compress_options *o = &plan->opt;
+	const char *with = NULL, *without = NULL;
+	for (uint32_t i = 0; i < plan->n_entries; i++) {
+		const aqz_plan_entry *e = &plan->entries[i];
+		if (e->scheme.codec == AQZ_CODEC_TRELLIS && e->goal.kind == AQZ_GOAL_SHARED)
+			*(rows_of(plan, i) != NULL ? &with : &without) = e->tensor->name;
+	}
+	for (uint32_t i = 0; i < plan->n_entries; i++) {
+		aqz_plan_entry *e = &plan->entries[i];
+		const bool shared = e->goal.kind == AQZ_GOAL_SHARED,
+				   own = e->goal.kind != AQZ_GOAL_SLOPE && !shared;
+		if (e->scheme.codec != AQZ_CODEC_TRELLIS || (shared && without != NULL) ||
+			(own && o->importance != AQZ_IMPORTANCE_ALWAYS))
+			continue;
+		const aqz_source_tensor *rows = rows_of(plan, i);
+		if (rows != NULL && rows->shape[0] != e->tensor->shape[0])
+			return aqz_fail(err, AQZ_E_ARGUMENT, AQZ_NO_OFFSET, e->tensor->name,
+				"its importance is of %llu rows, but it has %llu",
+				(unsigned long long)rows->shape[0], (unsigned long long)e->tensor->shape[0]);
+		plan->more[i].importance = rows;
+		e->has_importance = rows != NULL;
+	}
+	if (o->warn != NULL && with != NULL && without != NULL) {
+		char line[AQZ_MAX_NAME_BYTES + 128];
+		snprintf(line, sizeof line,
+			"the importance of rows is not used for the tensors that share a constant: %s has none",
+			without);
+		o->warn(o->user, line);
+	}
+	return AQZ_OK;
+}
+
 aqz_status aqz_plan_decide(aqz_plan *plan, aqz_error *err)
 {
 	aqz_status status;
@@ -217,6 +273,8 @@ aqz_status aqz_plan_decide(aqz_plan *plan, aqz_error *err)
 	AQZ_TRY(settle(plan, err));
 	if (plan->opt.stats != NULL)
 		AQZ_TRY(find_stats(plan, err));
+	if (plan->opt.stats != NULL && plan->opt.importance != AQZ_IMPORTANCE_NEVER)
+		AQZ_TRY(find_importance(plan, err));
 	AQZ_TRY(aqz_sets_settle(plan, err));
 out:
 	return status;

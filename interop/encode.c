@@ -97,8 +97,7 @@ out:
 	return status;
 }
 
-/* The statistics of an entry, NULL without. They are kept until others are asked for. */
-static aqz_status load_hessian(const float **out, aqz_coder *c, uint32_t entry, aqz_error *err)
+aqz_status aqz_coder_hessian(const float **out, aqz_coder *c, uint32_t entry, aqz_error *err)
 {
 	const aqz_source_tensor *t = c->plan->more[entry].stats;
 	aqz_status status = AQZ_OK;
@@ -136,24 +135,21 @@ uint64_t aqz_measure_memory(const aqz_layer *layer, unsigned n_threads)
 		aqz_layer_energy_memory(layer, n_threads);
 }
 
-/* Makes w, the weights, the errors W - W_hat with W_hat as a reader gets it, rounded to the tensor's dtype; *rel_mse is
- * sum (W - W_hat)^2 / sum W^2, summed row by row in order. */
-static aqz_status subtract(
-	double *rel_mse, const aqz_additive *a, float *w, aqz_dtype dtype, aqz_error *err)
+/* Makes w, the weights, the errors W - W_hat; *rel_mse is sum (W - W_hat)^2 / sum W^2, summed row by row in order. */
+static aqz_status subtract(double *rel_mse, float *w, const aqz_layer *layer,
+	aqz_decoded_fn *decoded, const void *coded, aqz_dtype dtype, uint64_t at_once, aqz_error *err)
 {
-	const size_t cols = (size_t)a->cols, at_once = (size_t)step_rows(a->cols);
+	const size_t cols = (size_t)layer->cols;
 	double error = 0, energy = 0;
-	float *row_block = malloc(at_once * cols * sizeof(float));
-	void *decoded = malloc(at_once * cols * sizeof(float));
+	float *row_block = malloc((size_t)at_once * cols * sizeof(float));
 	aqz_status status = AQZ_OK;
 
-	if (row_block == NULL || decoded == NULL)
-		AQZ_TRY(aqz_fail_nomem(err, 2 * at_once * cols * sizeof(float)));
-	for (uint64_t row = 0; row < a->rows; row += at_once) {
-		const uint64_t end = aqz_min(a->rows, row + at_once);
+	if (row_block == NULL)
+		return aqz_fail_nomem(err, at_once * cols * sizeof(float));
+	for (uint64_t row = 0; row < layer->rows; row += at_once) {
+		const uint64_t end = aqz_min(layer->rows, row + at_once);
 
-		AQZ_TRY(aqz_decode_additive(decoded, dtype, a, row, end, err));
-		AQZ_TRY(aqz_convert(row_block, AQZ_F32, decoded, dtype, (size_t)(end - row) * cols, err));
+		AQZ_TRY(decoded(row_block, coded, dtype, row, end, err));
 		for (uint64_t r = row; r < end; r++) {
 			float *x = w + r * cols;
 			const float *y = row_block + (r - row) * cols;
@@ -173,32 +169,46 @@ static aqz_status subtract(
 	*rel_mse = energy > 0 ? error / energy : 0;
 out:
 	free(row_block);
-	free(decoded);
 	return status;
 }
 
-/* All of measured but the effort. layer->w is overwritten. */
-static aqz_status measure(aqz_measured *measured, const aqz_additive *a, float *w,
-	const float *hessian, const aqz_encode_report *report, const aqz_coder *c, aqz_dtype dtype,
-	aqz_error *err)
+aqz_status aqz_coder_measure(aqz_measured *measured, const aqz_layer *layer, float *w,
+	aqz_decoded_fn *decoded, const void *coded, aqz_dtype dtype, uint64_t at_once, double energy,
+	double loss_before, unsigned n_threads, aqz_error *err)
 {
-	const aqz_layer layer = {w, a->rows, a->cols, hessian};
-	const unsigned n_threads = c->plan->opt.n_threads;
-	double before = 0, after;
+	double before = energy, after;
 	aqz_status status = AQZ_OK;
 
-	if (hessian != NULL)
-		AQZ_TRY(aqz_layer_energy(&before, &layer, n_threads, err));
-	AQZ_TRY(subtract(&measured->rel_mse, a, w, dtype, err));
+	if (layer->hessian != NULL && energy < 0)
+		AQZ_TRY(aqz_layer_energy(&before, layer, n_threads, err));
+	AQZ_TRY(subtract(&measured->rel_mse, w, layer, decoded, coded, dtype, at_once, err));
 	measured->has_rel_mse = true;
-	if (hessian == NULL || !isfinite(measured->rel_mse))
+	if (layer->hessian == NULL || !isfinite(measured->rel_mse))
 		goto out;
-	AQZ_TRY(aqz_layer_energy(&after, &layer, n_threads, err));
+	AQZ_TRY(aqz_layer_energy(&after, layer, n_threads, err));
 	/* With inputs that see nothing of the weights there is nothing to lose. Rounding may leave less than 0. */
 	measured->has_loss = true;
-	measured->loss_before = report->loss_before;
 	measured->loss_after = before > 0 ? fmax(after, 0) / before : 0;
+	measured->loss_before = loss_before >= 0 ? loss_before : measured->loss_after;
 out:
+	return status;
+}
+
+/* An aqz_decoded_fn of additive codes. */
+static aqz_status decode_codes(float *dst, const void *coded, aqz_dtype dtype, uint64_t row_begin,
+	uint64_t row_end, aqz_error *err)
+{
+	const aqz_additive *a = coded;
+	const size_t n = (size_t)((row_end - row_begin) * a->cols);
+	void *decoded = malloc(n * sizeof(float));
+	aqz_status status = AQZ_OK;
+
+	if (decoded == NULL)
+		return aqz_fail_nomem(err, n * sizeof(float));
+	AQZ_TRY(aqz_decode_additive(decoded, dtype, a, row_begin, row_end, err));
+	AQZ_TRY(aqz_convert(dst, AQZ_F32, decoded, dtype, n, err));
+out:
+	free(decoded);
 	return status;
 }
 
@@ -212,7 +222,7 @@ static bool all_finite(const float *w, uint64_t n)
 	return true;
 }
 
-static aqz_status check_memory(const aqz_coder *c, const aqz_plan_entry *e, aqz_error *err)
+aqz_status aqz_coder_check_memory(const aqz_coder *c, const aqz_plan_entry *e, aqz_error *err)
 {
 	const uint64_t limit = c->plan->opt.memlimit_bytes;
 
@@ -221,6 +231,30 @@ static aqz_status check_memory(const aqz_coder *c, const aqz_plan_entry *e, aqz_
 	return aqz_fail(err, AQZ_E_MEMLIMIT, AQZ_NO_OFFSET, e->tensor->name,
 		"encoding it needs %llu MiB, the limit is %llu MiB",
 		(unsigned long long)(e->memory_bytes >> 20) + 1, (unsigned long long)(limit >> 20));
+}
+
+aqz_status aqz_coder_weights(
+	float **w, aqz_measured *measured, aqz_coder *c, uint32_t entry, aqz_error *err)
+{
+	const aqz_source_tensor *t = c->plan->entries[entry].tensor;
+	const uint64_t n_bytes = t->n_elements * sizeof(float);
+	aqz_status status = AQZ_OK;
+
+	*w = n_bytes > SIZE_MAX ? NULL : malloc((size_t)n_bytes);
+	if (*w == NULL)
+		return aqz_fail_nomem(err, n_bytes);
+	aqz_checkpoint_hash_start(c->checkpoint);
+	AQZ_TRY(aqz_coder_rows(c, *w, t, 0, aqz_plan_layer(c->plan, entry).rows, err));
+	if (all_finite(*w, t->n_elements))
+		return AQZ_OK;
+	measured->raw_reason = AQZ_RAW_NON_FINITE;
+	if (c->plan->opt.non_finite == AQZ_NON_FINITE_ERROR)
+		status = aqz_fail(err, AQZ_E_ARGUMENT, AQZ_NO_OFFSET, t->name,
+			"it holds infinities or NaN, which cannot be quantized");
+out:
+	free(*w);
+	*w = NULL;
+	return status;
 }
 
 static aqz_status encode_tensor(
@@ -238,22 +272,13 @@ static aqz_status encode_tensor(
 
 	*a = (aqz_additive){0};
 	*measured = (aqz_measured){.raw_reason = AQZ_RAW_ASKED};
-	AQZ_TRY(check_memory(c, e, err));
+	AQZ_TRY(aqz_coder_check_memory(c, e, err));
 	if (set != AQZ_NO_SET)
 		AQZ_TRY(aqz_coder_books(&encode.codebooks, c, set, err));
-	AQZ_TRY(load_hessian(&layer.hessian, c, entry, err));
-	w = w_bytes > SIZE_MAX ? NULL : malloc((size_t)w_bytes);
+	AQZ_TRY(aqz_coder_hessian(&layer.hessian, c, entry, err));
+	AQZ_TRY(aqz_coder_weights(&w, measured, c, entry, err));
 	if (w == NULL)
-		AQZ_TRY(aqz_fail_nomem(err, w_bytes));
-	aqz_checkpoint_hash_start(c->checkpoint);
-	AQZ_TRY(aqz_coder_rows(c, w, t, 0, layer.rows, err));
-	if (!all_finite(w, t->n_elements)) {
-		measured->raw_reason = AQZ_RAW_NON_FINITE;
-		if (c->plan->opt.non_finite == AQZ_NON_FINITE_ERROR)
-			AQZ_TRY(aqz_fail(err, AQZ_E_ARGUMENT, AQZ_NO_OFFSET, t->name,
-				"it holds infinities or NaN, which cannot be quantized"));
 		goto out;
-	}
 	layer.w = w;
 	encode.memlimit_bytes = aqz_coder_room(
 		c, w_bytes + c->books_bytes + (layer.hessian != NULL ? c->hessian_of->n_bytes : 0));
@@ -262,7 +287,8 @@ static aqz_status encode_tensor(
 	c->work_bytes = t->n_bytes;
 	AQZ_TRY(aqz_encode_additive(a, &report, &layer, &e->scheme, &encode, err));
 	measured->effort = (uint8_t)c->plan->opt.effort;
-	AQZ_TRY(measure(measured, a, w, layer.hessian, &report, c, t->dtype, err));
+	AQZ_TRY(aqz_coder_measure(measured, &layer, w, decode_codes, a, t->dtype, step_rows(layer.cols),
+		-1, report.loss_before, encode.n_threads, err));
 	if (!isfinite(measured->rel_mse)) {
 		/* The largest weights of an F16 tensor may round to infinity when they are decoded. */
 		*measured = (aqz_measured){.raw_reason = AQZ_RAW_NON_FINITE};

@@ -3,6 +3,7 @@
 #ifndef AQZ_INTEROP_ENCODE_H
 #define AQZ_INTEROP_ENCODE_H
 
+#include "codec/encode/trellis_layer.h"
 #include "interop/plan.h"
 
 /* What is read of the source at a time. */
@@ -22,6 +23,7 @@ typedef struct aqz_coder {
 	uint32_t *n_left;          /* for each set: members that are still to come */
 	uint64_t books_bytes;
 	aqz_checkpoint *checkpoint; /* NULL: none are kept */
+	double slope;              /* the constant that trellis tensors share, once it is there */
 } aqz_coder;
 
 aqz_status aqz_coder_open(aqz_coder *c, const aqz_plan *plan, aqz_error *err);
@@ -42,6 +44,36 @@ aqz_status aqz_coder_rows(aqz_coder *c, float *w, const aqz_source_tensor *t, ui
  * be stored lossless; measured->raw_reason then says why. All of that may come from a checkpoint, and is kept
  * as one. Free with aqz_additive_free(). */
 aqz_status aqz_coder_encode(aqz_additive *a, aqz_measured *measured, aqz_coder *c, uint32_t entry, aqz_error *err);
+/* Its weights as F32; NULL, with measured->raw_reason, if they are not finite and such tensors are stored lossless.
+ * Free with free(). */
+aqz_status aqz_coder_weights(float **w, aqz_measured *measured, aqz_coder *c, uint32_t entry, aqz_error *err);
+/* The statistics of an entry, NULL without. They are kept until others are asked for. */
+aqz_status aqz_coder_hessian(const float **out, aqz_coder *c, uint32_t entry, aqz_error *err);
+/* Refuses an entry whose coding needs more than the limit. */
+aqz_status aqz_coder_check_memory(const aqz_coder *c, const aqz_plan_entry *e, aqz_error *err);
+
+/* Rows of W_hat in binary32 as a reader has them in the tensor's dtype. */
+typedef aqz_status aqz_decoded_fn(float *dst, const void *coded, aqz_dtype dtype, uint64_t row_begin, uint64_t row_end,
+	aqz_error *err);
+/* Sets rel_mse and, with a Hessian, loss_after and loss_before, which is the given one or, if below 0, the same;
+ * rel_mse is not finite if some of W_hat is not. at_once: rows to decode at a time; energy: of the layer, below 0 if
+ * it is not known. layer->w is overwritten by the errors. */
+aqz_status aqz_coder_measure(aqz_measured *measured, const aqz_layer *layer, float *w, aqz_decoded_fn *decoded,
+	const void *coded, aqz_dtype dtype, uint64_t at_once, double energy, double loss_before, unsigned n_threads,
+	aqz_error *err);
+
+/* trellis.c: as aqz_coder_encode, but for a trellis entry, and nothing of it is kept as a checkpoint. An m->index of
+ * NULL says that the tensor is to be stored lossless. Free with aqz_trellis_matrix_free(). */
+aqz_status aqz_coder_trellis(aqz_trellis_matrix *m, aqz_measured *measured, aqz_coder *c, uint32_t entry,
+	aqz_error *err);
+/* Bytes of the file that an entry costs with the shared constant slope: of its lossless form if that is less. */
+aqz_status aqz_coder_trellis_bytes(double *n_bytes, aqz_coder *c, uint32_t entry, double slope, aqz_error *err);
+/* The constant that gives an entry so many bits a weight. */
+aqz_status aqz_coder_trellis_slope(double *slope, aqz_coder *c, uint32_t entry, double bits, aqz_error *err);
+
+/* trellis_slope.c: sets c->slope, if some entry needs it. */
+aqz_status aqz_coder_find_slope(aqz_coder *c, aqz_error *err);
+
 /* Says that an entry is done, whether it was encoded here or not: codebooks whose last user it was are freed. */
 void aqz_coder_release(aqz_coder *c, uint32_t entry);
 

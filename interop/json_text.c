@@ -133,9 +133,9 @@ static aqz_status json_failure(
 	return aqz_fail(err, AQZ_E_CORRUPT, offset, where, "%s", text);
 }
 
-aqz_status aqz_json_load(json_t **out, uint64_t *charged, aqz_budget *budget,
-	const aqz_json_count *count, const char *text, size_t n, uint64_t offset, const char *where,
-	aqz_error *err)
+aqz_status aqz_json_load_as(json_t **out, uint64_t *charged, aqz_budget *budget,
+	const aqz_json_count *count, const char *text, size_t n, bool reals, uint64_t offset,
+	const char *where, aqz_error *err)
 {
 	const uint64_t cost = aqz_json_cost(count);
 	json_error_t found;
@@ -153,12 +153,21 @@ aqz_status aqz_json_load(json_t **out, uint64_t *charged, aqz_budget *budget,
 	if (room == NULL)
 		return aqz_fail_nomem(err, cost);
 	free(room);
-	*out = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &found);
+	*out = json_loadb(text, n,
+		JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | (reals ? (size_t)JSON_DECODE_INT_AS_REAL : 0),
+		&found);
 	if (*out == NULL)
 		return json_failure(&found, offset, where, err);
 	*charged = cost;
 	budget->used_bytes += cost;
 	return AQZ_OK;
+}
+
+aqz_status aqz_json_load(json_t **out, uint64_t *charged, aqz_budget *budget,
+	const aqz_json_count *count, const char *text, size_t n, uint64_t offset, const char *where,
+	aqz_error *err)
+{
+	return aqz_json_load_as(out, charged, budget, count, text, n, false, offset, where, err);
 }
 
 void aqz_json_free(json_t *json, uint64_t charged, aqz_budget *budget)

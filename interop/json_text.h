@@ -28,7 +28,12 @@ uint64_t aqz_json_cost(const aqz_json_count *count);
 
 /* Parses text[0..n), which holds the value that was counted and nothing else; duplicate keys,
  * U+0000 and numbers beyond 64 bits are refused. The cost is charged to *budget: give both back
- * by aqz_json_free(). Returns AQZ_OK; _CORRUPT, _NOMEM, _MEMLIMIT. */
+ * by aqz_json_free(). reals: integers become reals, so that they may be of any size. Returns AQZ_OK;
+ * _CORRUPT, _NOMEM, _MEMLIMIT. */
+aqz_status aqz_json_load_as(json_t **out, uint64_t *charged, aqz_budget *budget,
+	const aqz_json_count *count, const char *text, size_t n, bool reals, uint64_t offset,
+	const char *where, aqz_error *err);
+/* The same with integers as they are. */
 aqz_status aqz_json_load(json_t **out, uint64_t *charged, aqz_budget *budget,
 	const aqz_json_count *count, const char *text, size_t n, uint64_t offset, const char *where,
 	aqz_error *err);

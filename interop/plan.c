@@ -48,6 +48,13 @@ static void measure(const aqz_plan *plan, uint32_t i)
 			(UINT64_C(12) << 20);
 		return;
 	}
+	if (e->scheme.codec == AQZ_CODEC_TRELLIS) {
+		const uint64_t cols = aqz_plan_layer(plan, i).cols;
+		e->stored_bytes = aqz_min(aqz_trellis_bytes(plan, i), t->n_bytes);
+		e->memory_bytes = 4 * t->n_elements + (e->has_stats ? 4 * cols * cols : 0) +
+			aqz_trellis_memory(plan, i) + (UINT64_C(12) << 20);
+		return;
+	}
 	aqz_encode_options encode = aqz_plan_encode_options(plan);
 	const aqz_layer layer = aqz_plan_layer(plan, i);
 	const uint64_t h = layer.hessian != NULL ? 4 * layer.cols * layer.cols : 0;
@@ -117,6 +124,42 @@ static aqz_status check_scheme(const aqz_scheme *scheme, const char *where, aqz_
 	return aqz_fail(err, AQZ_E_ARGUMENT, AQZ_NO_OFFSET, where, "there is no such scheme");
 }
 
+static aqz_status check_goal(const aqz_goal *goal, const char *where, aqz_error *err)
+{
+	if ((unsigned)goal->kind > AQZ_GOAL_SLOPE ||
+		(goal->kind == AQZ_GOAL_SHARED) != !(goal->value > 0) || !(goal->value < 1e30))
+		return aqz_fail(err, AQZ_E_ARGUMENT, AQZ_NO_OFFSET, where, "there is no such goal");
+	return AQZ_OK;
+}
+
+/* What only trellis tensors have. */
+static aqz_status fill_trellis(aqz_compress_options *o, aqz_error *err)
+{
+	static const uint8_t bits[] = {3, 3, 3, 5, 5, 5, 6, 7, 8}; /* of the states, by effort */
+	const uint32_t s = o->trellis_states;
+	aqz_status status = check_goal(&o->goal, "options.goal", err);
+	for (uint32_t i = 0; i < o->n_rules && status == AQZ_OK; i++)
+		status = check_goal(&o->rules[i].goal, "options.rules", err);
+	if (status == AQZ_OK)
+		status = check_goal(&o->shared_goal, "options.shared_goal", err);
+	if (status != AQZ_OK)
+		return status;
+	if (o->shared_goal.kind == AQZ_GOAL_LOSS)
+		return aqz_fail(err, AQZ_E_ARGUMENT, AQZ_NO_OFFSET, "options.shared_goal",
+			"tensors share bits or a slope");
+	if (o->shared_goal.kind == AQZ_GOAL_SHARED)
+		o->shared_goal = (aqz_goal){AQZ_GOAL_BITS, 2.5};
+	if (s > 256 || s == 2 || (s & (s - 1)) != 0)
+		return aqz_fail(err, AQZ_E_ARGUMENT, AQZ_NO_OFFSET, "options.trellis_states",
+			"states are 1, 4, 8, 16, 32, 64, 128 or 256");
+	if (s == 0)
+		o->trellis_states = UINT32_C(1) << bits[o->effort - 1];
+	if ((unsigned)o->importance > AQZ_IMPORTANCE_NEVER)
+		return aqz_fail(
+			err, AQZ_E_ARGUMENT, AQZ_NO_OFFSET, "options.importance", "there is no such value");
+	return AQZ_OK;
+}
+
 static aqz_status fill_options(aqz_compress_options *o, aqz_error *err)
 {
 	aqz_status status = check_scheme(&o->scheme, "options.scheme", err);
@@ -154,7 +197,7 @@ static aqz_status fill_options(aqz_compress_options *o, aqz_error *err)
 	if ((unsigned)o->share > AQZ_SHARE_ALL)
 		return aqz_fail(
 			err, AQZ_E_ARGUMENT, AQZ_NO_OFFSET, "options.share", "there is no such value");
-	return AQZ_OK;
+	return fill_trellis(o, err);
 }
 
 aqz_status aqz_plan_make(

@@ -6,6 +6,7 @@
  *	codebooks.c   which tensors have the same codebooks, and where these come from
  *	training.c    what training them reads
  *	provenance.c  the text about the options, and the file's id
+ *	trellis.c     a trellis tensor, and what it costs in the file; trellis_slope.c: the constant that many share
  *	encode.c      a tensor's weights, statistics and codes; share.c: codebooks that several have
  *	checkpoint.h  what is kept of that if the run may be interrupted
  *	compress.c    the order of all that, and what is written */
@@ -36,6 +37,7 @@ typedef struct aqz_book_set {
 typedef struct aqz_plan_more {
 	uint32_t set;             /* in sets, or AQZ_NO_SET: codebooks of its own */
 	const aqz_source_tensor *stats; /* the matrix H in opt.stats, or NULL */
+	const aqz_source_tensor *importance; /* trellis: of its rows, where that sets their steps, or NULL */
 	uint64_t plain_bytes;     /* of its lossless form, once it was asked for */
 } aqz_plan_more;
 
@@ -120,6 +122,17 @@ uint64_t aqz_training_code_rows(const aqz_layer *layer, const aqz_scheme *scheme
 
 /* Bytes that measuring the error of a matrix takes, beside the matrix and its statistics. */
 uint64_t aqz_measure_memory(const aqz_layer *layer, unsigned n_threads);
+
+/* ---- trellis.c */
+
+/* Rows of its chunks, as the writer of the plan's file makes them. */
+uint32_t aqz_trellis_chunk_rows(const aqz_source_tensor *t);
+/* What the tensor costs in the file beside its parameters and payloads, about: frames, padding, records, index. */
+uint64_t aqz_trellis_overhead(const aqz_source_tensor *t);
+/* About what it will cost beside that. */
+uint64_t aqz_trellis_bytes(const aqz_plan *plan, uint32_t entry);
+/* Bytes of memory to encode and write it, beside the weights and H. */
+uint64_t aqz_trellis_memory(const aqz_plan *plan, uint32_t entry);
 
 /* ---- provenance.c */
 

@@ -2,6 +2,7 @@
 /* The provenance text of a file, spec 5.5, and its id. Nothing is random and no clock is read: the same source and
  * options give the same text. */
 #include "interop/plan.h"
+#include "interop/source.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -34,19 +35,43 @@ out:
 	return status;
 }
 
+static bool has_trellis(const aqz_compress_options *o)
+{
+	bool found = o->scheme.codec == AQZ_CODEC_TRELLIS;
+
+	for (uint32_t i = 0; i < o->n_rules; i++)
+		found = found || o->rules[i].scheme.codec == AQZ_CODEC_TRELLIS;
+	return found;
+}
+
+/* What only trellis tensors have. */
+static void describe_trellis(json_t *root, const aqz_compress_options *o)
+{
+	static const char *const importance[] = {"auto", "always", "never"};
+
+	json_object_set_new(root, "trellis_states", json_integer((json_int_t)o->trellis_states));
+	json_object_set_new(root, o->shared_goal.kind == AQZ_GOAL_BITS ? "bits" : "slope",
+		json_real(o->shared_goal.value));
+	json_object_set_new(root, "importance", json_string(importance[o->importance]));
+	if (o->even_steps)
+		json_object_set_new(root, "waterfill", json_false());
+	if (o->no_rate_term)
+		json_object_set_new(root, "rate_term", json_false());
+}
+
 /* Canonical options: sorted keys, no space, and nothing of time, host or threads. */
 static aqz_status describe(aqz_plan *plan, aqz_error *err)
 {
 	aqz_status status = AQZ_OK;
 	static const char *const shares[] = {"none", "kind", "block", "all"};
 	const aqz_compress_options *o = &plan->opt;
-	char text[AQZ_SCHEME_TEXT_BYTES], format[24];
+	char text[AQZ_GOAL_TEXT_BYTES], format[24];
 	json_t *rules, *root = NULL, *inputs, *books;
 
 	AQZ_TRY(calibration(&inputs, o->stats, err));
 	rules = json_array();
 	for (uint32_t i = 0; i < o->n_rules; i++) {
-		aqz_scheme_format(text, &o->rules[i].scheme);
+		aqz_scheme_format_goal(text, &o->rules[i].scheme, &o->rules[i].goal);
 		/* NULL, which the array refuses, for bytes that are not UTF-8. */
 		if (json_array_append_new(rules, json_sprintf("%s=%s", o->rules[i].glob, text)) != 0) {
 			json_decref(rules);
@@ -55,7 +80,7 @@ static aqz_status describe(aqz_plan *plan, aqz_error *err)
 				"rule %u is not valid UTF-8", i);
 		}
 	}
-	aqz_scheme_format(text, &o->scheme);
+	aqz_scheme_format_goal(text, &o->scheme, &o->goal);
 	snprintf(format, sizeof format, "%d.%d", AQZ_FORMAT_MAJOR, AQZ_FORMAT_MINOR);
 	/* JSON's integers end at 2^63 - 1 for many readers. */
 	json_t *seed = o->seed <= INT64_MAX ? json_integer((json_int_t)o->seed)
@@ -72,6 +97,12 @@ static aqz_status describe(aqz_plan *plan, aqz_error *err)
 	if (root != NULL && o->train_vectors != 0)
 		json_object_set_new(
 			root, "train_vectors", json_integer((json_int_t)aqz_min(o->train_vectors, INT64_MAX)));
+	/* Which container this was made from, if it was. */
+	if (root != NULL && aqz_source_reader(plan->source) != NULL)
+		json_object_set_new(
+			root, "transcoded", hex128(aqz_reader_file(aqz_source_reader(plan->source))->root));
+	if (root != NULL && has_trellis(o))
+		describe_trellis(root, o);
 	if (root != NULL)
 		plan->provenance = json_dumps(root, JSON_COMPACT | JSON_SORT_KEYS);
 	if (plan->provenance == NULL)

@@ -111,6 +111,8 @@ aqz_status aqz_source_read(
 	if (offset > entry->file.n_bytes || n > entry->file.n_bytes - offset)
 		return aqz_fail(err, AQZ_E_ARGUMENT, offset, entry->file.name,
 			"%zu bytes there are beyond the file's %" PRIu64, n, entry->file.n_bytes);
+	if (source->container != NULL)
+		return aqz_source_container_read(source, file, offset, dst, n, err);
 	if (entry->fd >= 0)
 		return read_all(entry->fd, entry->file.name, offset, dst, n, err);
 	status = open_entry(source, &fd, entry, err);
@@ -280,6 +282,7 @@ void aqz_source_close(aqz_source *source)
 	aqz_budget_free(&source->budget, source->files, source->capacity * sizeof *source->files);
 	if (source->dir >= 0)
 		close(source->dir);
+	aqz_source_container_free(source->container);
 	free(source);
 }
 

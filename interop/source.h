@@ -30,6 +30,7 @@ struct aqz_source {
 	uint32_t n_files, n_models, capacity;
 	uint32_t n_tensors;
 	aqz_budget budget;
+	struct aqz_source_container *container; /* NULL, or the files are in a container, whose model has no directory */
 };
 
 /* source.c */
@@ -37,6 +38,13 @@ aqz_status aqz_source_add(
 	aqz_source *source, const char *name, const struct stat *info, aqz_error *err);
 /* Fills *err from errno's value; where is a file's name or NULL. ENOENT becomes NOT_FOUND. */
 aqz_status aqz_source_system(aqz_error *err, int number, const char *where, const char *doing);
+
+/* source_aqz.c: a container as a source. */
+aqz_status aqz_source_container_read(
+	const aqz_source *source, uint32_t file, uint64_t offset, void *dst, size_t n, aqz_error *err);
+void aqz_source_container_free(struct aqz_source_container *c);
+/* The container, or NULL. */
+const aqz_reader *aqz_source_reader(const aqz_source *source);
 
 /* source_folder.c: lists the folder, chooses the model's files, sorts. index as below. */
 typedef struct aqz_source_index aqz_source_index;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Statistics of the inputs: a safetensors file of matrices H under the names of weights, and names that stand for
- * others' matrices. */
+/* Statistics of the inputs: a safetensors file of matrices H under the names of weights, names that stand for others'
+ * matrices, and vectors of values for the weights' rows. */
 #include <math.h>
 #include <xxhash.h>
 
@@ -10,6 +10,8 @@
 #define ALIAS "alias:"
 /* What the halves of H may differ by, against the geometric mean of their diagonals. */
 #define MAX_SKEW 1e-3f
+/* Values of a vector that are read at a time; at most 8 bytes each. */
+#define STEP_VALUES 4096
 /* What is hashed at a time. */
 #define STEP_BYTES (UINT64_C(4) << 20)
 
@@ -22,8 +24,8 @@ typedef struct alias {
 
 struct aqz_stats {
 	aqz_source *source;
-	const aqz_source_tensor **by_name;
-	uint32_t n_tensors, n_aliases;
+	const aqz_source_tensor **by_name; /* matrices, then vectors: each part in order */
+	uint32_t n_tensors, n_matrices, n_aliases;
 	alias *aliases; /* by name */
 	json_t *metadata;
 	uint64_t charged, tokens;
@@ -36,6 +38,33 @@ static void where_of(char where[AQZ_WHERE_BYTES], const char *name, size_t n)
 	aqz_safetensors_where(where, name, n, "");
 	memcpy(where, "stats", 5);
 	memmove(where + 5, where + 6, strlen(where + 6) + 1);
+}
+
+/* What tells a vector from a matrix: the end of its name. */
+typedef struct vector_kind {
+	aqz_row_statistic which;
+	const char *suffix;
+	size_t suffix_bytes;
+	aqz_dtype dtype;
+} vector_kind;
+
+static const vector_kind vector_kinds[] = {
+	{AQZ_ROW_IMPORTANCE, ".row_importance", 15, AQZ_F32},
+	{AQZ_TOKEN_COUNT, ".token_count", 12, AQZ_U64},
+};
+#define N_VECTOR_KINDS (sizeof vector_kinds / sizeof *vector_kinds)
+
+/* The kind of vector that a tensor of that name is, NULL for a matrix. */
+static const vector_kind *vector_of(const char *name, size_t name_bytes)
+{
+	for (size_t i = 0; i < N_VECTOR_KINDS; i++) {
+		const vector_kind *kind = &vector_kinds[i];
+
+		if (name_bytes > kind->suffix_bytes &&
+			memcmp(name + name_bytes - kind->suffix_bytes, kind->suffix, kind->suffix_bytes) == 0)
+			return kind;
+	}
+	return NULL;
 }
 
 /* ---- Finding */
@@ -54,13 +83,19 @@ static int aliases_order(const void *a, const void *b)
 	return names_order(x->name, x->name_bytes, y->name, y->name_bytes);
 }
 
-static const aqz_source_tensor *find_own(const aqz_stats *s, const char *name, size_t name_bytes)
+static const aqz_source_tensor *find_in(
+	const aqz_source_tensor **sorted, uint32_t n, const char *name, size_t name_bytes)
 {
 	const aqz_source_tensor key = {.name = name, .name_bytes = name_bytes}, *pointer = &key;
 	const aqz_source_tensor **found =
-		bsearch(&pointer, s->by_name, s->n_tensors, sizeof *s->by_name, aqz_safetensors_by_name);
+		bsearch(&pointer, sorted, n, sizeof *sorted, aqz_safetensors_by_name);
 
 	return found != NULL ? *found : NULL;
+}
+
+static const aqz_source_tensor *find_own(const aqz_stats *s, const char *name, size_t name_bytes)
+{
+	return find_in(s->by_name, s->n_matrices, name, name_bytes);
 }
 
 const aqz_source_tensor *aqz_stats_find(const aqz_stats *stats, const char *name, size_t name_bytes)
@@ -73,12 +108,54 @@ const aqz_source_tensor *aqz_stats_find(const aqz_stats *stats, const char *name
 	return found != NULL ? found->tensor : find_own(stats, name, name_bytes);
 }
 
+const aqz_source_tensor *aqz_stats_find_rows(
+	const aqz_stats *stats, aqz_row_statistic which, const char *name, size_t name_bytes)
+{
+	char full[AQZ_MAX_NAME_BYTES];
+
+	for (size_t i = 0; i < N_VECTOR_KINDS; i++) {
+		const vector_kind *kind = &vector_kinds[i];
+
+		if (kind->which != which || name_bytes > sizeof full - kind->suffix_bytes)
+			continue;
+		memcpy(full, name, name_bytes);
+		memcpy(full + name_bytes, kind->suffix, kind->suffix_bytes);
+		return find_in(stats->by_name + stats->n_matrices, stats->n_tensors - stats->n_matrices,
+			full, name_bytes + kind->suffix_bytes);
+	}
+	return NULL;
+}
+
 /* ---- Opening */
+
+static aqz_status check_vector(
+	const aqz_source_tensor *t, const vector_kind *kind, const char *where, aqz_error *err)
+{
+	if (t->dtype != kind->dtype)
+		return aqz_fail(err, AQZ_E_UNSUPPORTED, t->offset, where, "a vector %s is %s, not %s",
+			kind->suffix + 1, aqz_dtype_name(kind->dtype), aqz_dtype_name(t->dtype));
+	if (t->rank != 1 || t->n_elements == 0)
+		return aqz_fail(err, AQZ_E_CORRUPT, t->offset, where,
+			"a vector %s is [outputs]; this has another shape", kind->suffix + 1);
+	return AQZ_OK;
+}
+
+static aqz_status check_matrix(const aqz_source_tensor *t, const char *where, aqz_error *err)
+{
+	if (t->dtype != AQZ_F32)
+		return aqz_fail(err, AQZ_E_UNSUPPORTED, t->offset, where, "statistics are F32, not %s",
+			aqz_dtype_name(t->dtype));
+	if (t->rank != 2 || t->shape[0] != t->shape[1] || t->n_elements == 0)
+		return aqz_fail(err, AQZ_E_CORRUPT, t->offset, where,
+			"statistics are square matrices [inputs, inputs]; this has another shape");
+	return AQZ_OK;
+}
 
 static aqz_status read_tensors(aqz_stats *s, aqz_error *err)
 {
 	char where[AQZ_WHERE_BYTES];
 	void *memory;
+	uint32_t n_vectors = 0;
 	aqz_status status;
 
 	s->n_tensors = aqz_source_n_tensors(s->source);
@@ -86,17 +163,18 @@ static aqz_status read_tensors(aqz_stats *s, aqz_error *err)
 		"the names of statistics", err));
 	s->by_name = memory;
 	for (uint32_t i = 0; i < s->n_tensors; i++) {
-		const aqz_source_tensor *t = s->by_name[i] = aqz_source_get(s->source, i);
+		const aqz_source_tensor *t = aqz_source_get(s->source, i);
+		const vector_kind *kind = vector_of(t->name, t->name_bytes);
 
 		where_of(where, t->name, t->name_bytes);
-		if (t->dtype != AQZ_F32)
-			return aqz_fail(err, AQZ_E_UNSUPPORTED, t->offset, where, "statistics are F32, not %s",
-				aqz_dtype_name(t->dtype));
-		if (t->rank != 2 || t->shape[0] != t->shape[1] || t->n_elements == 0)
-			return aqz_fail(err, AQZ_E_CORRUPT, t->offset, where,
-				"statistics are square matrices [inputs, inputs]; this has another shape");
+		AQZ_TRY(kind != NULL ? check_vector(t, kind, where, err) : check_matrix(t, where, err));
+		if (kind == NULL)
+			s->by_name[s->n_matrices++] = t;
+		else
+			s->by_name[s->n_tensors - ++n_vectors] = t;
 	}
-	qsort(s->by_name, s->n_tensors, sizeof *s->by_name, aqz_safetensors_by_name);
+	qsort(s->by_name, s->n_matrices, sizeof *s->by_name, aqz_safetensors_by_name);
+	qsort(s->by_name + s->n_matrices, n_vectors, sizeof *s->by_name, aqz_safetensors_by_name);
 out:
 	return status;
 }
@@ -220,7 +298,7 @@ uint64_t aqz_stats_tokens(const aqz_stats *stats)
 
 const char *aqz_stats_example(const aqz_stats *stats)
 {
-	return stats->n_tensors > 0 ? stats->by_name[0]->name : "none at all";
+	return stats->n_matrices > 0 ? stats->by_name[0]->name : "none at all";
 }
 
 /* ---- Reading */
@@ -267,6 +345,37 @@ aqz_status aqz_stats_read(
 	}
 	AQZ_TRY(symmetrise(h, n, tensor->offset, where, err));
 out:
+	return status;
+}
+
+aqz_status aqz_stats_read_rows(
+	double *values, const aqz_stats *stats, const aqz_source_tensor *tensor, aqz_error *err)
+{
+	const uint64_t n = tensor->shape[0], element_bytes = tensor->dtype == AQZ_U64 ? 8 : 4;
+	char where[AQZ_WHERE_BYTES];
+	uint64_t *step = malloc(STEP_VALUES * sizeof *step);
+	aqz_status status = AQZ_OK;
+
+	if (step == NULL)
+		return aqz_fail_nomem(err, STEP_VALUES * sizeof *step);
+	where_of(where, tensor->name, tensor->name_bytes);
+	for (uint64_t at = 0; at < n; at += STEP_VALUES) {
+		const uint64_t part = aqz_min(STEP_VALUES, n - at);
+		const float *floats = (const float *)(const void *)step;
+
+		AQZ_TRY(aqz_source_read(stats->source, tensor->file, tensor->offset + at * element_bytes,
+			step, (size_t)(part * element_bytes), err));
+		for (uint64_t i = 0; i < part; i++) {
+			const double value = tensor->dtype == AQZ_U64 ? (double)step[i] : (double)floats[i];
+
+			if (!isfinite(value) || value < 0)
+				AQZ_TRY(aqz_fail(err, AQZ_E_CORRUPT, tensor->offset + (at + i) * element_bytes, where,
+					"the value at %llu is not finite or negative", (unsigned long long)(at + i)));
+			values[at + i] = value;
+		}
+	}
+out:
+	free(step);
 	return status;
 }
 

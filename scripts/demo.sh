@@ -5,11 +5,16 @@
 #
 #	sh scripts/demo.sh              leaves nothing behind but the build
 #	sh scripts/demo.sh OUT.aqz      keeps the compressed model there
+#	sh scripts/demo.sh smollm2      the same question on a real LLM: scripts/demo_smollm2.sh says which arguments follow
 set -eu
 case ${1-} in
 -*)
-	echo "usage: sh scripts/demo.sh [OUT.aqz]" >&2
+	echo "usage: sh scripts/demo.sh [OUT.aqz | smollm2 ...]" >&2
 	exit 2
+	;;
+smollm2)
+	shift
+	exec sh "$(dirname "$0")/demo_smollm2.sh" "$@"
 	;;
 esac
 keep=${1-}
@@ -19,26 +24,14 @@ if [ -n "$keep" ]; then
 fi
 cd "$(dirname "$0")/.."
 model=tests/data/stories
-tool=build/aqlmzip
+. scripts/demo_lib.sh
+build
 
-say() { printf '\n== %s\n' "$*"; }
-run() {
-	printf '$ aqlmzip %s\n' "$*"
-	"$tool" "$@"
-}
-bytes() { wc -c <"$1" | tr -d ' '; }
+say "Run the text it was made for through the model, and keep what each layer is fed: H = X^T X / n"
+run calibrate $model --text $model/calibration.txt --bos first --length 256 -o "$tmp/stats.safetensors"
 
-say "What the build needs"
-sh scripts/deps.sh build
-say "Build"
-sh scripts/build.sh build
-
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-trap 'exit 130' INT TERM
-
-say "Compress a Llama of 918,656 weights: attention and MLP by additive quantization, the rest losslessly"
-run compress $model -o "$tmp/model.aqz"
+say "Compress a Llama of 918,656 weights: projections become codes, the rest stays lossless"
+run compress $model --scheme 2x8g8 --share kind --codebook-bits 8 --stats "$tmp/stats.safetensors" -o "$tmp/model.aqz"
 
 say "What is in it"
 run info "$tmp/model.aqz" >"$tmp/info"
@@ -73,20 +66,35 @@ done <"$tmp/names"
 [ $n -gt 0 ]
 echo "$n lossless tensors, equal byte for byte"
 
-say "Sizes"
+say "Another point: three codebooks instead of two, less effort"
+run compress -q $model --scheme 3x8g8 --share kind --codebook-bits 8 --effort 3 --stats "$tmp/stats.safetensors" \
+	-o "$tmp/larger.aqz"
+
+say "How much worse they are: text that calibration has not seen, the original as the reference"
+text="--text $model/evaluation.txt --bos first --length 256"
+# shellcheck disable=SC2086 # options are words
+{
+	run eval $model $text --json >"$tmp/original.json"
+	run eval "$tmp/model.aqz" $text --reference $model --json >"$tmp/model.json"
+	run eval "$tmp/larger.aqz" $text --reference $model --json >"$tmp/larger.json"
+}
+
+say "What the original and the compressed model write (greedy)"
+prompt='once upon a time, there was a little girl'
+run generate $model --prompt "$prompt" --max-tokens 60
+run generate "$tmp/model.aqz" --prompt "$prompt" --max-tokens 60
+
+say "In figures"
 # A safetensors file begins with the bytes of its header (a little-endian 64-bit number); BF16 has 2 bytes a weight.
 header=$(od -An -tu4 -N4 $model/model.safetensors | tr -d ' ')
 weights=$((($(bytes $model/model.safetensors) - 8 - header) / 2))
-size() { printf '%-38s %8d bytes\n' "$1" "$2"; }
-size "model.safetensors alone, BF16" "$(bytes $model/model.safetensors)"
-size "the folder's files" "$(cat $model/* | wc -c)"
-size "the folder without loss, .aqz" "$(bytes "$tmp/lossless.aqz")"
-size "the folder quantized, .aqz" "$(bytes "$tmp/model.aqz")"
-for file in lossless model; do
-	bytes "$tmp/$file.aqz"
-done | awk -v n="$weights" '{ b[NR] = 8 * $1 / n }
-	END { printf "%d weights: the whole file is %.2f bits a weight without loss, %.2f quantized\n", n, b[1], b[2] }'
-echo "(the embedding, lossless, and the files count in full; the ledger above says where each byte goes)"
+echo "(model.safetensors alone: $(bytes $model/model.safetensors) bytes; below, all files of the folder count)"
+table
+row "the folder, BF16" "$(cat $model/* | wc -c)" $weights "$tmp/original.json"
+row "lossless .aqz" "$(bytes "$tmp/lossless.aqz")" $weights "$tmp/original.json"
+row "3x8g8 .aqz" "$(bytes "$tmp/larger.aqz")" $weights "$tmp/larger.json"
+row "2x8g8 .aqz" "$(bytes "$tmp/model.aqz")" $weights "$tmp/model.json"
+echo "(the embedding is lossless and counts in full; the ledger above says where each byte goes)"
 
 if [ -n "$keep" ]; then
 	cp "$tmp/model.aqz" "$keep"

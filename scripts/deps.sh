@@ -3,7 +3,8 @@
 # Makes sure that what a build or the tests need is there. As root it installs missing Debian packages; as anybody else
 # it prints the one command that does. Asks nothing of the network if all is there.
 #
-#	sh scripts/deps.sh build    compiler, autotools, libzstd, libxxhash, jansson, OpenBLAS, LAPACKE
+#	sh scripts/deps.sh build    compiler, autotools, libzstd, libxxhash, jansson, OpenBLAS, LAPACKE,
+#	                            PCRE2, utf8proc
 #	sh scripts/deps.sh test     also Check and clang with sanitizers, libFuzzer and OpenMP
 set -u
 
@@ -47,6 +48,8 @@ need_build() {
 	need_library libjansson-dev jansson
 	need_library libopenblas-dev openblas
 	need_library liblapacke-dev lapacke
+	need_library libpcre2-dev libpcre2-8
+	need_library libutf8proc-dev libutf8proc
 }
 
 need_test() {

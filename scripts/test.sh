@@ -5,7 +5,7 @@
 #	sh scripts/test.sh          the normal build; ASan and UBSan (clang); every fuzz target from its seeds
 #	sh scripts/test.sh quick    the normal build only
 #
-# AQZ_FUZZ_SECONDS is how long each fuzz target runs (20). Exit status 1 if anything failed.
+# AQZ_FUZZ_SECONDS is how long each fuzz target runs (6). Exit status 1 if anything failed.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 mode=${1:-all}
@@ -16,7 +16,7 @@ all | quick) ;;
 	exit 2
 	;;
 esac
-seconds=${AQZ_FUZZ_SECONDS:-20}
+seconds=${AQZ_FUZZ_SECONDS:-6}
 jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 passed=0
 failed=0
@@ -83,24 +83,20 @@ fuzz() {
 	mkdir -p $folder/seeds $folder/work $folder/findings
 	$folder/fuzz/make_seeds $folder/seeds
 	count $? "fuzz/make_seeds"
+	# One target for each processor at a time.
+	for source in fuzz/fuzz_*.c; do
+		basename "$source" .c
+	done | xargs -P "$jobs" -I NAME sh scripts/fuzz_one.sh $folder NAME "$seconds"
 	for source in fuzz/fuzz_*.c; do
 		name=$(basename "$source" .c)
-		target=$folder/fuzz/$name
-		kind=${name#fuzz_}
-		mkdir -p "$folder/work/$name"
-		if [ -d "fuzz/corpus/$kind" ]; then
-			"$target" -rss_limit_mb=1024 -timeout=10 fuzz/corpus/"$kind"/* >"$folder/work/$name.replay" 2>&1
-			rc=$?
-			[ $rc -eq 0 ] || tail -n 40 "$folder/work/$name.replay"
-			count $rc "$name: replay of fuzz/corpus/$kind"
-		fi
-		"$target" -max_total_time="$seconds" -rss_limit_mb=1024 -timeout=10 -dict="fuzz/$name.dict" \
-			-artifact_prefix="$folder/findings/$name-" -print_final_stats=1 \
-			"$folder/work/$name" "$folder/seeds/$kind" >"$folder/work/$name.log" 2>&1
-		rc=$?
-		[ $rc -eq 0 ] || tail -n 40 "$folder/work/$name.log"
-		grep -h 'number_of_executed_units' "$folder/work/$name.log" | sed "s|^|$name: |"
-		count $rc "$name"
+		for part in replay search; do
+			result=$folder/work/$name.$part.rc
+			[ -f "$result" ] || [ $part = search ] || continue
+			rc=$(cat "$result" 2>/dev/null || echo 1)
+			[ "$rc" -eq 0 ] || tail -n 40 "$folder/work/$name.$part"
+			count "$rc" "$name: $part"
+		done
+		grep -h 'number_of_executed_units' "$folder/work/$name.search" | sed "s|^|$name: |"
 	done
 }
 

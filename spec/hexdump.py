@@ -15,8 +15,8 @@ DTYPES = {1: "BOOL", 2: "U8", 3: "I8", 4: "U16", 5: "I16", 6: "U32", 7: "I32", 8
 KINDS = {1: "TENSOR", 16: "CODEBOOK", 17: "CODEBOOK_SCALES", 18: "ROW_SCALES", 19: "COLUMN_SCALES", 20: "GROUP_SCALES",
          21: "ENTROPY_TABLE", 22: "SIGNS", 23: "BIAS", 24: "PERMUTATION", 32: "FILE",
          33: "SOURCE_HEADER", 34: "METADATA"}
-CODECS = {0: "lossless", 1: "additive"}
-CODINGS = {0: "stored", 1: "zstd", 2: "planes", 16: "T64"}
+CODECS = {0: "lossless", 1: "additive", 2: "trellis"}
+CODINGS = {0: "stored", 1: "zstd", 2: "planes", 16: "T64", 17: "rANS"}
 RECORDS = {1: "section", 2: "tensor"}
 ATTRIBUTES = {1: "relative squared error", 2: "loss before and after", 3: "raw reason", 4: "effort"}
 ROW = 16         # bytes in a line
@@ -236,7 +236,8 @@ def chunk(d, end, section, coding, sections):
             d.bytes(4, "length of plane %d = %d%s" % (p, lengths[-1], " zstd" if value >> 31 else " stored"))
         for p, n in enumerate(lengths):
             d.bytes(min(n, end - d.at), "plane %d" % p)
-    what = {0: "elements in %s" % dtype, 1: "zstd frame", 16: "T64 lines of codes"}.get(coding, "payload")
+    what = {0: "elements in %s" % dtype, 1: "zstd frame", 16: "T64 lines of codes",
+            17: "states and words"}.get(coding, "payload")
     if coding == 0 and kind in ("FILE", "SOURCE_HEADER", "METADATA"):
         shown = d.data[d.at:min(end, d.at + 60)]
         what = "\"%s\"%s" % (printable(shown), "..." if end - d.at > 60 else "")

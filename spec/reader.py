@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""A reader of aqlmzip files, format 0.1, written from the text of this folder alone. Numbers are sections of that text.
+"""A reader of aqlmzip files, format 0.2, written from the text of this folder alone. Numbers are sections of that text.
 
     python3 reader.py FILE.aqz                  verify in full (8.4), a JSON line for each section and tensor
     python3 reader.py --verify FILE.aqz         verify in full, print nothing
@@ -9,15 +9,18 @@
 Exit status 0: all is well. 1: the file is refused; one line on standard error, "STATUS where: what", says why, with a
 status of 1.8, or MEMLIMIT if the process may not have the memory that it needs (ulimit -v). 2: anything else.
 
-It needs Python 3.8, chapter 14 beside it, and for zstd frames the program zstd or the module zstandard (or anything
-that decodes RFC 8878, in the function inflate); the module xxhash makes it faster. It is meant to be read, and to work
-when all else is gone: it is plain where it could be fast, and it holds a whole section in memory.
+It needs Python 3.8, with chapter 14, reader_float.py and reader_trellis.py beside it, and for zstd frames the program
+zstd or the module zstandard (or anything that decodes RFC 8878, in the function inflate); the module xxhash makes it
+faster. It is meant to be read, and to work when all else is gone: it is plain where it could be fast, and it holds a
+whole section in memory.
 """
 import argparse, json, math, os, subprocess, sys, tempfile
 from collections import namedtuple
 from importlib import import_module, util
 from struct import Struct, calcsize, pack, unpack, unpack_from
 from unicodedata import category
+from reader_float import BF16, F16, F32, I8, narrowed, rounded, widened
+from reader_trellis import Trellis
 
 xxhash, zstandard = (util.find_spec(name) and import_module(name) for name in ("xxhash", "zstandard"))
 
@@ -81,7 +84,7 @@ DTYPES = {  # number: name, bits
     8: ("U64", 64), 9: ("I64", 64), 16: ("F16", 16), 17: ("BF16", 16), 18: ("F32", 32), 19: ("F64", 64),
     20: ("C64", 64), 32: ("F8_E5M2", 8), 33: ("F8_E4M3", 8), 34: ("F8_E8M0", 8), 35: ("F8_E4M3FNUZ", 8),
     36: ("F8_E5M2FNUZ", 8), 40: ("F6_E2M3", 6), 41: ("F6_E3M2", 6), 42: ("F4", 4)}
-U8, I8, U16, F16, BF16, F32, C64 = 2, 3, 4, 16, 17, 18, 20
+U8, U16, C64 = 2, 4, 20
 
 def check_flags(flags, known, where, what):
     """10.1: something unknown must be ancillary, and what is known is not."""
@@ -105,37 +108,8 @@ def name_in(body, at, size, where):
     need(not any(category(c) in ("Cc", "Cs") for c in name), where, "not a name")
     return name
 
-def widened(data, dtype):
-    """Elements as Python's floats, which are binary64 and hold each of them exactly."""
-    if dtype == BF16:
-        data = pack(f"<{len(data) // 2}I", *[b << 16 for b in unpack(f"<{len(data) // 2}H", data)])
-    size, code = {I8: (1, "b"), F16: (2, "e")}.get(dtype, (4, "f"))
-    return list(map(float, unpack(f"<{len(data) // size}{code}", data)))
-
-def packed(code, values):
-    """To binary32 (code f) or binary16 (e): nearest, ties to even. So does struct, but for what becomes infinity."""
-    try:
-        return pack(f"<{len(values)}{code}", *values)
-    except OverflowError:
-        if len(values) > 1:
-            return b"".join(packed(code, [v]) for v in values)
-        return pack("<" + code, math.copysign(math.inf, values[0]))
-
-def rounded(values):
-    """Sums or products of two binary32 values each, computed in binary64, to binary32. It is as if they were rounded
-    once: a product of 24 by 24 bits is exact in 53, and for sums 53 >= 2 * 24 + 2 bits are enough."""
-    return unpack(f"<{len(values)}f", packed("f", values))
-
-def narrowed(values, dtype):
-    values = [math.nan if v != v else v for v in values]
-    data = packed("e" if dtype == F16 else "f", values)
-    if dtype == BF16:
-        bits = unpack(f"<{len(values)}I", data)
-        data = pack(f"<{len(bits)}H", *[b + 0x7FFF + (b >> 16 & 1) >> 16 for b in bits])
-    return data
-
 # ---- 5: records
-TENSOR, CODEBOOK, CODEBOOK_SCALES, ROW_SCALES, FILE, METADATA = 1, 16, 17, 18, 32, 34
+TENSOR, CODEBOOK, CODEBOOK_SCALES, ROW_SCALES, ENTROPY_TABLE, FILE, METADATA = 1, 16, 17, 18, 21, 32, 34
 KINDS = {TENSOR: "TENSOR", 16: "CODEBOOK", 17: "CODEBOOK_SCALES", 18: "ROW_SCALES", 19: "COLUMN_SCALES",
          20: "GROUP_SCALES", 21: "ENTROPY_TABLE", 22: "SIGNS", 23: "BIAS", 24: "PERMUTATION",
          32: "FILE", 33: "SOURCE_HEADER", 34: "METADATA"}
@@ -186,17 +160,21 @@ class Catalog:
          n_references, reserved2) = SECTION.unpack_from(body)
         need(s.number == len(self.sections) < 2**22, where, "number")
         need(s.kind in KINDS, where, f"kind {s.kind}", "UNSUPPORTED")
-        need(s.codec in (0, 1), where, f"codec {s.codec}", "UNSUPPORTED")
+        need(s.codec in (0, 1, 2), where, f"codec {s.codec}", "UNSUPPORTED")
         need(s.dtype in DTYPES, where, f"dtype {s.dtype}", "UNSUPPORTED")
-        need(not (reserved or reserved2 or any(parameters[4 * s.codec:])), where, "reserved field", "UNSUPPORTED")
+        rest = parameters[(0, 4, 2)[s.codec]:]
+        need(not (reserved or reserved2 or any(rest)), where, "reserved field", "UNSUPPORTED")
         need(s.kind == TENSOR or s.codec == 0, where, "codec of this kind")
         need(s.chunk_rows in [64 << k for k in range(26)], where, "chunk rows")
         check_size([s.rows, s.columns], s.dtype, where)
         s.M, s.B, s.G, s.O = parameters[:4] if s.codec == 1 else (1, 1, 1, 1)
-        need(s.codec == 1 or n_references == 0, where, "references")
-        if s.codec == 1:  # 7.2.1
-            need(s.dtype in (F32, F16, BF16), where, "dtype of codec 1", "UNSUPPORTED")
+        need(s.codec or n_references == 0, where, "references")
+        if s.codec:  # 7.2.1, 7.3.1
+            need(s.dtype in (F32, F16, BF16), where, "dtype of this codec", "UNSUPPORTED")
             need(1 <= s.M <= 8 and 1 <= s.B <= 16 and 1 <= s.G * s.O <= 64, where, "scheme")
+            s.S, s.Z = parameters[:2]
+            need(s.codec == 1 or s.Z < 2, where, "flags of the trellis", "UNSUPPORTED")
+            need(s.codec == 1 or s.S in range(2, 9) or s.S == s.Z == 0, where, "scheme")
             need(s.rows * s.columns, where, "no elements")
         s.code_rows, s.frames, s.tensors = -(-s.rows // s.O), [], []
         s.n_chunks = -(-s.code_rows // s.chunk_rows) if s.columns else 0
@@ -213,8 +191,8 @@ class Catalog:
         need(sum(r.count for r in s.references) <= s.number + n_references, where, "sum of counts")
         need(all(part.kind == r.kind and part.rows * part.columns > 0 for r in s.references for part in self.parts(r)),
              where, "kind of a reference, or nothing in it")
-        if s.codec == 1:
-            self.check_parameters(s, where)
+        if s.codec:
+            (self.check_parameters if s.codec == 1 else self.check_entropy_table)(s, where)
         return s
 
     def take_name(self, space, name, where):
@@ -258,6 +236,13 @@ class Catalog:
             need(len(row_scales) == r.count == 1, where, "several ROW_SCALES")
             cover([r])
             matrix(r, s.code_rows, 1, [{F32}, {F16}, {BF16}])
+
+    def check_entropy_table(self, s, where):  # 7.3.2
+        need(all(r.kind == ENTROPY_TABLE for r in s.references), where, "kind of a reference", "UNSUPPORTED")
+        need([(r.count, r.begin, r.end) for r in s.references] == [(1, 0, s.rows)], where, "references")
+        part = self.sections[s.references[0].first]
+        need((part.dtype, part.rows) == (U8, 1) and part.columns >= 9
+             and 8 * (part.columns - 9) >= s.rows + 2 * s.columns, where, "ENTROPY_TABLE")
 
     def tensor(self, body, where):  # 5.3
         need(len(body) >= 24, where, "record too short")
@@ -381,7 +366,7 @@ class Reader:
         (_, major, minor, size, features_read, _, _, self.id, alignment, reserved, shard, shards, generation,
          reserved2, header_hash) = SUPERBLOCK.unpack(block)
         need(header_hash == xxh3_64(block[:120]), where, "header hash", "CHECKSUM")
-        need((major, minor) == (0, 1), where, f"version {major}.{minor}", "UNSUPPORTED")
+        need((major, minor) == (0, 2), where, f"version {major}.{minor}", "UNSUPPORTED")
         need(features_read == 0, where, f"features {features_read:#x}", "UNSUPPORTED")
         need(size == 128 and alignment in (6, 12) and (shard, shards, generation) == (0, 1, 0)
              and not any(reserved + reserved2), where, "size, alignment, shards or reserved field", "UNSUPPORTED")
@@ -485,13 +470,14 @@ class Reader:
              "index", "digest of a tensor")
 
     def check_chunk(self, f, s, where):
-        """4.4, 5.2.1, 7.2.2: coding and lengths."""
-        need(f.coding in ((16,) if s.codec else (0, 1, 2)), where, f"coding {f.coding}", "UNSUPPORTED")
+        """4.4, 5.2.1, 7.2.2, 7.3.3: coding and lengths."""
+        need(f.coding in ((0, 1, 2), (16,), (17,))[s.codec], where, f"coding {f.coding}", "UNSUPPORTED")
         need(f.decoded == s.bytes_of(f.chunk), where, "decoded bytes")
         need(f.coding != 2 or U16 <= s.dtype <= C64, where, "planes of this dtype")
         begin, end = s.rows_of(f.chunk)
-        need(f.stored == -(-(end - begin) // 64) * -(-s.columns // s.G) * s.M * 8 * s.B if s.codec
-             else 1 <= f.stored <= f.decoded, where, "stored bytes")
+        exact, states = -(-(end - begin) // 64) * -(-s.columns // s.G) * s.M * 8 * s.B, 4 * min(32, s.columns)
+        least, most = ((1, f.decoded), (exact, exact), (states, states + 8 * (end - begin) * s.columns))[s.codec]
+        need(least <= f.stored <= most, where, "stored bytes")
 
     def elements(self, number):
         """The decoded bytes of a section. Parameters are kept, as others refer to them."""
@@ -513,7 +499,15 @@ class Reader:
         if frame.coding == 16:
             scales = [self.matrix(r) for r in s.references if r.kind == ROW_SCALES] or [None]
             data = additive(s, frame.chunk, data, lambda i: self.codebook(s, i), scales[0], where)
+        if frame.coding == 17:
+            rows = self.trellis(s).decode(data, *s.rows_of(frame.chunk), lambda truth, what: need(truth, where, what))
+            data = b"".join(narrowed(row, s.dtype) for row in rows)
         return self.confirmed(frame, data) if frame.coding else data
+
+    def trellis(self, s):
+        if self.book[0] != s.number:
+            self.book = s.number, Trellis(self.elements(s.references[0].first), s.rows, s.columns, s.S, s.Z, need)
+        return self.book[1]
 
     def matrix(self, r):
         data = b"".join(self.elements(part.number) for part in self.catalog.parts(r))
@@ -571,11 +565,12 @@ def report(reader, s, data):
     for t in s.tensors or [Tensor(None, s.number, s.dtype, (s.rows, s.columns), 0, s.name)]:
         print(json.dumps({
             "section": s.number, "kind": KINDS[s.kind], "name": t.name, "dtype": DTYPES[s.dtype][0], "shape": t.shape,
-            "codec": f"{s.M}x{s.B}g{s.G}" + f"o{s.O}" * (s.O > 1) if s.codec else "raw",
+            "codec": ("raw", f"{s.M}x{s.B}g{s.G}" + f"o{s.O}" * (s.O > 1),
+                      f"trellis{1 << s.S}" + "z" * s.Z if s.codec == 2 else "")[s.codec],
             "xxh3_128": "%016x%016x" % xxh3_128(reader.in_shape(t, data))[::-1]}))
 
 def main():
-    parser = argparse.ArgumentParser(description="Reads aqlmzip files, format 0.1.")
+    parser = argparse.ArgumentParser(description="Reads aqlmzip files, format 0.2.")
     parser.add_argument("file", metavar="FILE.aqz")
     parser.add_argument("--verify", action="store_true", help="check everything, print nothing")
     parser.add_argument("--extract", metavar="NAME", help="write this tensor or attached file to standard output")

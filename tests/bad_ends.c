@@ -116,7 +116,7 @@ const bad_file bad_ends[] = {
 	MAKE("bad-magic-line-ends", text_transfer, C, "superblock.magic", 0, 0),
 	POKE("bad-superblock-hash", RAW, 0, 121, 1, 0, H, "superblock.hash", 0, 0),
 	POKE("unsupported-major", SUPERBLOCK, 0, 8, 2, 1, U, "superblock.version", 0, 0),
-	POKE("unsupported-minor", SUPERBLOCK, 0, 10, 2, 2, U, "superblock.version", 0, 0),
+	POKE("unsupported-minor", SUPERBLOCK, 0, 10, 2, 3, U, "superblock.version", 0, 0),
 	POKE("unsupported-minor-0", SUPERBLOCK, 0, 10, 2, 0, U, "superblock.version", 0, 0),
 	POKE("unsupported-superblock-size", SUPERBLOCK, 0, 12, 4, 192, U, "superblock.size", 0, 0),
 	POKE("unsupported-feature-read", SUPERBLOCK, 0, 16, 8, UINT64_C(1) << 63, U,

@@ -167,7 +167,8 @@ const bad_file *bad_file_get(size_t i)
 		const bad_file *files;
 		size_t n;
 	} tables[] = {{bad_ends, n_bad_ends}, {bad_frames, n_bad_frames}, {bad_records, n_bad_records},
-		{bad_tensors, n_bad_tensors}, {bad_index, n_bad_index}};
+		{bad_tensors, n_bad_tensors}, {bad_index, n_bad_index},
+		{bad_trellis, n_bad_trellis}};
 	size_t k = 0;
 
 	while (i >= tables[k].n)
@@ -177,5 +178,6 @@ const bad_file *bad_file_get(size_t i)
 
 size_t n_bad_files(void)
 {
-	return n_bad_ends + n_bad_frames + n_bad_records + n_bad_tensors + n_bad_index;
+	return n_bad_ends + n_bad_frames + n_bad_records + n_bad_tensors + n_bad_index +
+		n_bad_trellis;
 }

@@ -49,8 +49,9 @@ const bad_file *bad_file_get(size_t i);
 size_t n_bad_files(void);
 
 /* The tables that they stand in. */
-extern const bad_file bad_ends[], bad_frames[], bad_records[], bad_tensors[], bad_index[];
-extern const size_t n_bad_ends, n_bad_frames, n_bad_records, n_bad_tensors, n_bad_index;
+extern const bad_file bad_ends[], bad_frames[], bad_records[], bad_tensors[], bad_index[],
+	bad_trellis[];
+extern const size_t n_bad_ends, n_bad_frames, n_bad_records, n_bad_tensors, n_bad_index, n_bad_trellis;
 
 /* The sound file that they are made from:
  *

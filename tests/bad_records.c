@@ -398,7 +398,7 @@ const bad_file bad_records[] = {
 	POKE("bad-section-number-late", SECTION, 8, 0, 4, UINT32_MAX, C, "section.number", 0, 0),
 	POKE("unsupported-kind", SECTION, 8, 4, 2, 2, U, "section.kind", 0, 0),
 	POKE("unsupported-kind-0", SECTION, 8, 4, 2, 0, U, "section.kind", 0, 0),
-	POKE("unsupported-codec", SECTION, 8, 6, 2, 2, U, "section.codec", 0, 0),
+	POKE("unsupported-codec", SECTION, 8, 6, 2, 3, U, "section.codec", 0, 0),
 	POKE("unsupported-dtype", SECTION, 8, 8, 2, 21, U, "section.dtype", 0, 0),
 	POKE("unsupported-section-reserved-10", SECTION, 8, 10, 2, 1, U, "section.reserved", 0, 0),
 	POKE("unsupported-section-reserved-44", SECTION, 8, 44, 4, 1, U, "section.reserved", 0, 0),

@@ -23,7 +23,7 @@ offered() {
 
 # zsh_case COMMAND: its part of the completion of zsh, with the shared options spelled out.
 zsh_case() {
-	sed -n "/^[[:space:]]*$1)/,/;;/p" "$AQZ_SRCDIR/completion/_aqlmzip" >"$tmp/case"
+	sed -nE "/^[[:space:]]*([a-z]+ \\| )?$1( \\| [a-z]+)?\\)/,/;;/p" "$AQZ_SRCDIR/completion/_aqlmzip" >"$tmp/case"
 	cat "$tmp/case"
 	grep -o '\$[a-z]*' "$tmp/case" | tr -d '$' | while read -r shared; do
 		grep "^[[:space:]]*$shared=(" "$AQZ_SRCDIR/completion/_aqlmzip" || true

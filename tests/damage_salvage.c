@@ -270,7 +270,7 @@ START_TEST(lost_records_lose_what_they_declare)
 		for (uint32_t k = 0; aqz_reader_tensor(r, k) != NULL; k++) {
 			const aqz_tensor_info *t = aqz_reader_tensor(r, k);
 			const sample_tensor *due = base.s.tensors;
-			uint8_t got[4096];
+			uint8_t got[8192];
 
 			while (strcmp(due->name, t->name) != 0)
 				due++;

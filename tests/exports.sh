@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# The shared library exports exactly the functions that aqlmzip.h marks AQZ_API, the static one defines them all, and
-# no object has writable global data (but the lock of an OpenMP critical section).
+# The shared library exports exactly the functions that the public headers mark AQZ_API, the static one defines them
+# all, and no object has writable global data (but the lock of an OpenMP critical section).
 set -eu
 : "${AQZ_SRCDIR:?is set by make check}" "${AQZ_BUILDDIR:?}"
 library=$AQZ_BUILDDIR/.libs/libaqlmzip.so
@@ -19,17 +19,19 @@ if [ ! -e "$library" ]; then
 fi
 
 # Read in another way than scripts/exports.awk does, from which the version script is made.
-sed 's/^#.*//' "$AQZ_SRCDIR/aqlmzip.h" | tr '\n' ' ' | tr ';' '\n' | grep 'AQZ_API' |
+headers="$AQZ_SRCDIR/aqlmzip.h $AQZ_SRCDIR/aqlmzip_model.h"
+# shellcheck disable=SC2086
+sed 's/^#.*//' $headers | tr '\n' ' ' | tr ';' '\n' | grep 'AQZ_API' |
 	sed 's/.*AQZ_API//; s/(.*//; s/ *$//; s/.*[ *]//' | sort >"$tmp/header"
-if [ "$(wc -l <"$tmp/header")" -ne "$(grep -c '^AQZ_API' "$AQZ_SRCDIR/aqlmzip.h")" ]; then
-	echo "FAIL: an AQZ_API of aqlmzip.h does not begin a line, or was not understood"
+if [ "$(wc -l <"$tmp/header")" -ne "$(cat $headers | grep -c '^AQZ_API')" ]; then
+	echo "FAIL: an AQZ_API of a header does not begin a line, or was not understood"
 	exit 1
 fi
 
 failed=0
 "$nm" -D --defined-only "$library" | awk '{ sub(/@.*/, "", $NF); print $NF }' | sort >"$tmp/exported"
 if ! diff "$tmp/header" "$tmp/exported"; then
-	echo "FAIL: < is in aqlmzip.h only, > is exported only"
+	echo "FAIL: < is in the headers only, > is exported only"
 	failed=1
 fi
 
@@ -37,7 +39,7 @@ if [ -e "$archive" ]; then
 	"$nm" --defined-only "$archive" 2>/dev/null | awk '$2 == "T" { print $3 }' | sort -u >"$tmp/archive"
 	if [ -n "$(comm -23 "$tmp/header" "$tmp/archive")" ]; then
 		comm -23 "$tmp/header" "$tmp/archive"
-		echo "FAIL: these are in aqlmzip.h, not in the static library"
+		echo "FAIL: these are in the headers, not in the static library"
 		failed=1
 	fi
 	"$nm" -A "$archive" 2>/dev/null |
@@ -49,5 +51,5 @@ if [ -e "$archive" ]; then
 	fi
 fi
 
-echo "$(wc -l <"$tmp/header") functions in aqlmzip.h, $(wc -l <"$tmp/exported") exported"
+echo "$(wc -l <"$tmp/header") functions in the headers, $(wc -l <"$tmp/exported") exported"
 exit $failed

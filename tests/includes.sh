@@ -40,7 +40,8 @@ layer base aqlmzip.h 'base/*.h'
 layer codec aqlmzip.h 'base/*.h' 'codec/*.h'
 layer format aqlmzip.h 'base/*.h' codec/codec.h 'format/*.h'
 layer interop aqlmzip.h 'base/*.h' 'codec/*.h' 'format/*.h' 'interop/*.h'
-layer cli aqlmzip.h 'cli/*.h'
+layer model aqlmzip.h aqlmzip_model.h 'base/*.h' 'codec/*.h' 'format/*.h' 'interop/*.h' 'model/*.h'
+layer cli aqlmzip.h aqlmzip_model.h 'cli/*.h'
 set +f
 
 # Comments and strings out, one line for one line.
@@ -71,7 +72,7 @@ word='(^|[^A-Za-z0-9_])'
 calls="$word(v?f?printf|v?dprintf|f?puts|f?putc|putchar|perror|fopen|fdopen|freopen|fread|fwrite|scanf|fscanf"
 calls="$calls|_?exit|_Exit|quick_exit|abort|getenv|secure_getenv|setenv|putenv|system|popen)[[:space:]]*\\("
 names="$word(stdout|stderr|stdin|FILE|environ)([^A-Za-z0-9_]|\$)"
-for folder in base codec format interop; do
+for folder in base codec format interop model; do
 	for file in $(sources "$folder"); do
 		bare "$file" >"$tmp/bare"
 		if grep -nE "$calls|$names" "$tmp/bare" >"$tmp/found"; then

@@ -124,6 +124,22 @@ check "$tmp/odd.safetensors" raw
 check "$tmp/odd.safetensors" 2x3g5o3 --align 4096 --scale-dtype f32
 check "$tmp/odd.safetensors" 1x6g8 --codebook-dtype f32 --scale-dtype bf16
 
+# Trellis tensors: each, NAME, is what stands beside it without loss as NAME.due.
+"$AQZ_BUILDDIR/tests/make_trellis" >"$tmp/trellis.aqz"
+n_files=$((n_files + 1))
+reader "$tmp/trellis.aqz" >"$tmp/said" || failed=1
+python3 -B - "$tmp/said" <<'END' || failed=1
+import json, sys
+with open(sys.argv[1]) as file:
+    found = {line["name"]: line for line in map(json.loads, file) if line["kind"] == "TENSOR"}
+coded = sorted(name for name in found if not name.endswith(".due"))
+for name in coded:
+    if not found[name]["codec"].startswith("trellis") or found[name]["xxh3_128"] != found[name + ".due"]["xxh3_128"]:
+        sys.exit(f"FAIL: {name}: reader.py sees another trellis tensor")
+print(f"{len(coded)} trellis tensors: {' '.join(sorted({found[name]['codec'] for name in coded}))}")
+END
+aqlmzip verify --full "$tmp/trellis.aqz" >/dev/null || failed=1
+
 reader --verify "$tmp/4.aqz" || failed=1
 if ! reader --extract config.json "$tmp/1.aqz" | cmp - "$AQZ_SRCDIR/tests/data/stories/config.json"; then
 	echo "FAIL: config.json is another"

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The container with every feature; its contents are calculated here, not read back. */
+#include "format/writer.h"
 #include "tests/support.h"
+#include "tests/trellis_case.h"
 
 /* Forwards a status from within a function that returns one. */
 #define TRY(call)                 \
@@ -256,6 +258,33 @@ static aqz_status add_all_additive(builder *b, uint64_t scale)
 	return add_additive(b, t, (row_range[]){{3 * scale, &blocks}}, 1, false);
 }
 
+/* rows x cols of the view; chunks of 64 rows. */
+static aqz_status add_trellis(builder *b, sample_tensor *t, uint64_t rows, uint64_t cols,
+	unsigned state_bits, bool zero_in_both)
+{
+	trellis_case c;
+	aqz_tensor_desc d = describe(t);
+	aqz_status status;
+
+	trellis_case_fill(&c, CASE_LAYER, state_bits, zero_in_both, rows, cols, 64, &b->r);
+	t->scheme = aqz_trellis_scheme(state_bits, zero_in_both);
+	trellis_case_decode(t->data, &c, t->dtype, 0, rows);
+	if (t->transposed)
+		transpose(t, rows, cols);
+	status = aqz_writer_trellis(b->w, &d, &c.p, c.index, 64, b->err);
+	trellis_case_free(&c);
+	return status == AQZ_OK ? put_last(b, NULL, 0) : status;
+}
+
+/* Two chunks of two blocks of columns, stored [in, out]. */
+static aqz_status add_all_trellis(builder *b, uint64_t scale)
+{
+	sample_tensor *t = new_tensor(b, "conv1d.1.weight", AQZ_BF16, 2, (uint64_t[]){33, 66 * scale});
+
+	t->transposed = true;
+	return add_trellis(b, t, 66 * scale, 33, 3, true);
+}
+
 static aqz_status add_file(builder *b, aqz_kind kind, const char *name, const char *data, size_t n)
 {
 	sample_file *f = &b->s->files[b->s->n_files++];
@@ -271,7 +300,7 @@ static aqz_status add_file(builder *b, aqz_kind kind, const char *name, const ch
 static aqz_status add_all(builder *b, uint64_t scale)
 {
 	static const char config[] = "{\"model_type\":\"llama\",\"hidden_size\":6}",
-					  provenance[] = "{\"format\":\"0.1\"}";
+					  provenance[] = "{\"format\":\"0.2\"}";
 
 	TRY(add_file(b, AQZ_KIND_FILE, "config.json", config, sizeof config - 1));
 	TRY(add_file(b, AQZ_KIND_FILE, "\xe7\xa9\xba.txt", "", 0));
@@ -285,6 +314,7 @@ static aqz_status add_all(builder *b, uint64_t scale)
 	TRY(add_raw(b, "\xd1\x81\xd0\xbb\xd0\xbe\xd0\xb9.0", AQZ_I8, 1, (uint64_t[]){3}, NOISE));
 	TRY(add_alias(b, "lm_head.weight", 0));
 	TRY(add_all_additive(b, scale));
+	TRY(add_all_trellis(b, scale));
 	return add_file(b, AQZ_KIND_METADATA, "provenance", provenance, sizeof provenance - 1);
 }
 

@@ -102,7 +102,7 @@ END_TEST
 START_TEST(another_run)
 {
 	run r = plain(AQZ_SHARE_NONE, "ck"), other;
-	const aqz_rule rule = {"*", r.o.scheme};
+	const aqz_rule rule = {.glob = "*", .scheme = r.o.scheme};
 
 	put_matrices();
 	interrupt(&r, 4);

@@ -498,7 +498,7 @@ START_TEST(table_entry)
 
 	ck_assert_ptr_eq(c, &aqz_codec_lossless);
 	ck_assert_ptr_eq(aqz_codec_find(AQZ_CODEC_ADDITIVE), &aqz_codec_additive);
-	ck_assert_ptr_null(aqz_codec_find(2));
+	ck_assert_ptr_null(aqz_codec_find(3));
 	ck_assert_ptr_null(aqz_codec_find(UINT32_MAX));
 	memset(params, 7, sizeof params);
 	c->params_write(params, &v.scheme);

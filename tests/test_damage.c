@@ -35,6 +35,18 @@ static void add(tally *sum, const tally *t)
 		sum->by_status[i] += t->by_status[i];
 }
 
+/* Under a sanitizer, which is many times slower, only some of all places: the plain build sees every one. */
+#if defined(__SANITIZE_ADDRESS__)
+#define SPARSE 31
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SPARSE 31
+#endif
+#endif
+#ifndef SPARSE
+#define SPARSE 1
+#endif
+
 /* What is done to the file for number i: changes *f, a copy of the sound file. False: nothing to do
  * for this one. */
 typedef bool damage(memory_file *f, size_t i);
@@ -50,6 +62,8 @@ static void check_all(const char *name, const memory_file *sound, size_t n, dama
 
 #pragma omp for schedule(dynamic, 64)
 		for (size_t i = 0; i < n; i++) {
+			if (n > 1000 && i % SPARSE != 0)
+				continue;
 			memory_copy(&f, sound);
 			if (make(&f, i))
 				judge(&mine, &f);
@@ -95,7 +109,7 @@ static void make_file(memory_file *f, int which)
 	ck_assert_int_eq(stream_verdict(f, 0, 0, NULL), AQZ_OK);
 }
 
-/* Bit i; of the 4 KiB file, which is mostly padding, bit 3 * i. */
+/* Bit i; of the 4 KiB file, which is mostly padding, and of the sample with other frames, bit 3 * i. */
 static size_t flip_step;
 
 static bool flip_bit(memory_file *f, size_t i)
@@ -112,7 +126,7 @@ START_TEST(every_flipped_bit_is_seen)
 	memory_file f;
 
 	make_file(&f, _i);
-	flip_step = _i == 2 ? 3 : 1;
+	flip_step = _i >= 2 ? 3 : 1;
 	check_all(file_names[_i], &f, 8 * f.n, flip_bit);
 	memory_free(&f);
 }
@@ -372,7 +386,7 @@ START_TEST(fields_at_their_extremes)
 		extremes mine = {0};
 		memory_file f = {0};
 
-		if (aqz_get64(sound.data + at) != values[i % N_VALUES])
+		if (i % SPARSE == 0 && aqz_get64(sound.data + at) != values[i % N_VALUES])
 			for (int depth = -1; depth <= (int)RESEAL_INDEX; depth++) {
 				memory_copy(&f, &sound);
 				aqz_put64(f.data + at, values[i % N_VALUES]);

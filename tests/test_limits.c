@@ -57,7 +57,7 @@ static aqz_status job_verify_threads(memory_file *f, uint64_t memlimit, aqz_erro
 /* Reads every tensor, whole and in parts. */
 static aqz_status job_read(memory_file *f, uint64_t memlimit, aqz_error *err)
 {
-	static uint8_t room[1 << 16];
+	static uint8_t room[1 << 18];
 	const aqz_reader_options opt = {.struct_size = sizeof opt, .memlimit_bytes = memlimit};
 	const aqz_tensor_info *t;
 	aqz_reader *r;

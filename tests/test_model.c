@@ -233,7 +233,8 @@ START_TEST(rules_and_reasons)
 
 	ck_assert_int_eq(aqz_scheme_parse(&one, "1x4g4", &err), AQZ_OK);
 	/* The last rule that matches wins; a vector is no matrix. */
-	const aqz_rule rules[] = {{"*", one}, {"*embed*", raw}, {"*.layers.[01].*", raw}};
+	const aqz_rule rules[] = {{.glob = "*", .scheme = one}, {.glob = "*embed*", .scheme = raw},
+		{.glob = "*.layers.[01].*", .scheme = raw}};
 	o.rules = rules;
 	o.n_rules = 3;
 	ck_assert_int_eq(aqz_plan_make(&plan, s, &o, &err), AQZ_OK);

@@ -359,7 +359,7 @@ START_TEST(stacked_and_dead)
 	fclose(f);
 	aqz_source *s = open_ok(in_root("m.safetensors"));
 	aqz_compress_options o = options("2x4g4", AQZ_SHARE_NONE);
-	const aqz_rule rule = {"*", o.scheme};
+	const aqz_rule rule = {.glob = "*", .scheme = o.scheme};
 	aqz_stats *given;
 	ck_assert_msg(aqz_stats_open(&given, in_root("stats"), 0, &err) == AQZ_OK, "%s", err.text);
 	o.stats = given;

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Statistics of inputs: files good and bad, reading a matrix, energies in its metric. */
+/* Statistics of inputs: files good and bad, reading a matrix or a vector for rows, energies in the matrix's metric. */
 #include <math.h>
 
+#include "interop/plan.h"
 #include "tests/model_folder.h"
 
-#define MAX_MATRICES 4
+#define MAX_MATRICES 8
 
-/* A file of square matrices 0, 1, ... of n inputs each, dtype F32 unless said otherwise. */
+/* A file of matrices, or of vectors [cols] where rows is 0; dtype F32 unless said otherwise. */
 typedef struct matrix {
 	const char *name;
 	uint64_t rows, cols;
 	aqz_dtype dtype;
-	const float *values; /* NULL: the identity */
+	const void *values; /* NULL: the identity, or zeros */
 } matrix;
 
 static void put_stats(const char *file, const matrix *all, uint32_t n, const char *metadata)
@@ -43,7 +44,7 @@ static void put_stats(const char *file, const matrix *all, uint32_t n, const cha
 		for (uint64_t k = 0; k < all[i].rows && k < all[i].cols; k++)
 			values[k * all[i].cols + k] = 1;
 		if (all[i].values != NULL)
-			memcpy(values, all[i].values, tensors[i].n_elements * sizeof *values);
+			memcpy(values, all[i].values, tensors[i].n_bytes);
 		ck_assert_uint_eq(fwrite(values, 1, tensors[i].n_bytes, out), tensors[i].n_bytes);
 		free(values);
 	}
@@ -116,6 +117,25 @@ START_TEST(files_that_are_refused)
 		{{"a", 2, 2, AQZ_F64, NULL}, NULL, AQZ_E_UNSUPPORTED, "stats[a]", "F32, not F64"},
 		{{"a", 2, 3, 0, NULL}, NULL, AQZ_E_CORRUPT, "stats[a]", "square"},
 		{{"a", 0, 4, 0, NULL}, NULL, AQZ_E_CORRUPT, "stats[a]", "square"},
+		{{"a", 0, 4, AQZ_U64, NULL}, NULL, AQZ_E_UNSUPPORTED, "stats[a]", "F32, not U64"},
+		{{".row_importance", 0, 4, 0, NULL}, NULL, AQZ_E_CORRUPT, "stats[.row_importance]", "square"},
+		{{"xrow_importance", 0, 4, 0, NULL}, NULL, AQZ_E_CORRUPT, "stats[xrow_importance]", "square"},
+		{{"x.row_importances", 0, 4, 0, NULL}, NULL, AQZ_E_CORRUPT, "stats[x.row_importances]",
+			"square"},
+		{{"x.row_importance", 2, 2, 0, NULL}, NULL, AQZ_E_CORRUPT, "stats[x.row_importance]",
+			"row_importance is [outputs]"},
+		{{"x.row_importance", 0, 0, 0, NULL}, NULL, AQZ_E_CORRUPT, "stats[x.row_importance]",
+			"row_importance is [outputs]"},
+		{{"x.row_importance", 0, 4, AQZ_F64, NULL}, NULL, AQZ_E_UNSUPPORTED,
+			"stats[x.row_importance]", "is F32, not F64"},
+		{{"x.token_count", 0, 4, 0, NULL}, NULL, AQZ_E_UNSUPPORTED, "stats[x.token_count]",
+			"is U64, not F32"},
+		{{"x.token_count", 0, 4, AQZ_I64, NULL}, NULL, AQZ_E_UNSUPPORTED, "stats[x.token_count]",
+			"is U64, not I64"},
+		{{"x.token_count", 2, 1, AQZ_U64, NULL}, NULL, AQZ_E_CORRUPT, "stats[x.token_count]",
+			"token_count is [outputs]"},
+		{{"b.row_importance", 0, 4, 0, NULL}, "{\"alias:x\":\"b.row_importance\"}", AQZ_E_CORRUPT,
+			"stats[x]", "not there"},
 		{{"a", 2, 2, 0, NULL}, "{\"tokens\":\"\"}", AQZ_E_CORRUPT, "__metadata__.tokens", "positive"},
 		{{"a", 2, 2, 0, NULL}, "{\"tokens\":\"0\"}", AQZ_E_CORRUPT, "__metadata__.tokens", "positive"},
 		{{"a", 2, 2, 0, NULL}, "{\"tokens\":\"-1\"}", AQZ_E_CORRUPT, "__metadata__.tokens",
@@ -159,6 +179,75 @@ START_TEST(files_that_are_refused)
 	ck_assert_int_eq(aqz_stats_open(&s, root, 0, &err), AQZ_E_FORMAT);
 	ck_assert_int_eq(aqz_stats_open(&s, in_root("model.safetensors"), 600, &err), AQZ_E_MEMLIMIT);
 	ck_assert_ptr_null(s);
+}
+END_TEST
+
+/* Vectors beside matrices: each is found as what it is only. */
+START_TEST(values_of_rows)
+{
+	enum { LONG = 9000 }; /* more than is read at a time */
+	static const uint64_t counts[3] = {7, 0, UINT64_C(1) << 60};
+	static const float few[2] = {0, 2.5f};
+	float *many = calloc(LONG, sizeof *many);
+	double *found = calloc(LONG, sizeof *found);
+	const matrix all[] = {{"b.weight.row_importance", 0, LONG, 0, many},
+		{"b.weight", 3, 3, 0, NULL}, {"e.token_count", 0, 3, AQZ_U64, counts},
+		{"a.row_importance", 0, 2, 0, few}, {"a", 2, 2, 0, NULL}};
+	const aqz_source_tensor *t;
+	aqz_error err = {0};
+	aqz_stats *s;
+	char name[AQZ_MAX_NAME_BYTES];
+
+	for (int i = 0; i < LONG; i++)
+		many[i] = 0.25f * (float)i;
+	put_stats("s", all, 5, "{\"tokens\":\"8\",\"alias:c\":\"b.weight\"}");
+	s = open_stats("s");
+	ck_assert_str_eq(aqz_stats_example(s), "a");
+	ck_assert_ptr_nonnull(aqz_stats_find(s, "a", 1));
+	ck_assert_ptr_eq(aqz_stats_find(s, "c", 1), aqz_stats_find(s, "b.weight", 8));
+	ck_assert_ptr_null(aqz_stats_find(s, "a.row_importance", 16));
+	ck_assert_ptr_null(aqz_stats_find(s, "b.weight.row_importance", 23));
+	ck_assert_ptr_null(aqz_stats_find(s, "e.token_count", 13));
+	ck_assert_ptr_null(aqz_stats_find(s, "e", 1));
+	ck_assert_ptr_null(aqz_stats_find_rows(s, AQZ_ROW_IMPORTANCE, "c", 1));
+	ck_assert_ptr_null(aqz_stats_find_rows(s, AQZ_ROW_IMPORTANCE, "e", 1));
+	ck_assert_ptr_null(aqz_stats_find_rows(s, AQZ_TOKEN_COUNT, "a", 1));
+	ck_assert_ptr_null(aqz_stats_find_rows(s, 0, "a", 1));
+	memset(name, 'a', sizeof name);
+	ck_assert_ptr_null(aqz_stats_find_rows(s, AQZ_TOKEN_COUNT, name, sizeof name));
+	t = aqz_stats_find_rows(s, AQZ_TOKEN_COUNT, "e", 1);
+	ck_assert(t != NULL && t->shape[0] == 3);
+	ck_assert_int_eq(aqz_stats_read_rows(found, s, t, &err), AQZ_OK);
+	ck_assert(found[0] == 7 && found[1] == 0 && found[2] == 0x1p60);
+	t = aqz_stats_find_rows(s, AQZ_ROW_IMPORTANCE, "a", 1);
+	ck_assert(t != NULL && t->shape[0] == 2);
+	ck_assert_int_eq(aqz_stats_read_rows(found, s, t, &err), AQZ_OK);
+	ck_assert(found[0] == 0 && found[1] == 2.5);
+	t = aqz_stats_find_rows(s, AQZ_ROW_IMPORTANCE, "b.weight", 8);
+	ck_assert(t != NULL && t->shape[0] == LONG);
+	ck_assert_int_eq(aqz_stats_read_rows(found, s, t, &err), AQZ_OK);
+	for (int i = 0; i < LONG; i++)
+		ck_assert(found[i] == (double)many[i]);
+	aqz_stats_close(s);
+
+	static const struct {
+		int at;
+		float value;
+	} bad[] = {{8999, -1e-30f}, {4096, NAN}, {0, INFINITY}, {17, -INFINITY}};
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		many[bad[i].at] = bad[i].value;
+		put_stats("s", all, 1, NULL);
+		s = open_stats("s");
+		ck_assert_str_eq(aqz_stats_example(s), "none at all");
+		t = aqz_stats_find_rows(s, AQZ_ROW_IMPORTANCE, "b.weight", 8);
+		ck_assert_int_eq(aqz_stats_read_rows(found, s, t, &err), AQZ_E_CORRUPT);
+		ck_assert_str_eq(err.where, "stats[b.weight.row_importance]");
+		ck_assert_uint_eq(err.offset, t->offset + 4 * (uint64_t)bad[i].at);
+		many[bad[i].at] = 0;
+		aqz_stats_close(s);
+	}
+	free(many);
+	free(found);
 }
 END_TEST
 
@@ -301,6 +390,7 @@ int main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, names_and_aliases);
 	tcase_add_test(t, files_that_are_refused);
+	tcase_add_test(t, values_of_rows);
 	tcase_add_test(t, matrices_that_are_refused);
 	tcase_add_test(t, halves_become_their_mean);
 	suite_add_tcase(suite, t);

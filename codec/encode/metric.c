@@ -2,15 +2,11 @@
 /* A layer in the metric of its inputs: the factors of H and the feedback between groups (metric.h). */
 #include <cblas.h>
 #include <inttypes.h>
-#include <lapacke.h>
 #include <math.h>
 
+#include "codec/encode/factor.h"
 #include "codec/encode/metric.h"
 
-/* Damping of the start, a share of each input's own diagonal and of the mean: GPTQ's 1 % of the mean lets one massive
- * input drown all others, so most of it is the input's own. */
-#define DAMP_OWN 0.01
-#define DAMP_MEAN 1e-4
 /* What keeps H_jj regular in the descent, as a share of the mean diagonal: inputs that are dead get some metric. */
 #define RIDGE 1e-7
 
@@ -240,7 +236,7 @@ aqz_status aqz_metric_ldl(aqz_metric *l, unsigned n_threads, aqz_budget *budget,
 	const uint64_t n = l->a.cols, groups = l->a.groups;
 	const unsigned g = l->a.scheme.in_group;
 	const uint64_t bytes = aqz_metric_start_bytes(&l->a, l->hessian != NULL);
-	double *matrix = NULL, *importance = NULL, damp = 1, mean;
+	double *matrix = NULL, *importance = NULL;
 	uint32_t *place = NULL;
 	void *memory = NULL;
 	aqz_status status = AQZ_OK;
@@ -260,24 +256,7 @@ aqz_status aqz_metric_ldl(aqz_metric *l, unsigned n_threads, aqz_budget *budget,
 		importance[i / g] += l->hessian[i * n + i];
 	order_groups(l, importance);
 	place_columns(place, l);
-	mean = mean_diagonal(l);
-	/* More damping until the factorization succeeds: H may be singular, or have negative eigenvalues by rounding. */
-	for (;; damp *= 10) {
-#pragma omp parallel for num_threads(n_threads) schedule(static)
-		for (uint64_t i = 0; i < n; i++) {
-			const float *row = l->hessian + (uint64_t)place[i] * n;
-
-			for (uint64_t k = 0; k <= i; k++)
-				matrix[i * n + k] = row[place[k]];
-			matrix[i * n + i] += damp * (DAMP_OWN * row[place[i]] + DAMP_MEAN * mean);
-		}
-		/* Column-major upper is row-major lower. */
-		if (LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'U', (lapack_int)n, matrix, (lapack_int)n) == 0)
-			break;
-		if (damp > 1e12)
-			AQZ_TRY(aqz_fail(
-				err, AQZ_E_ARGUMENT, AQZ_NO_OFFSET, "hessian", "it has no Cholesky factor"));
-	}
+	AQZ_TRY(aqz_cholesky(matrix, l->hessian, n, place, n_threads, err));
 	memset(l->factor, 0, groups * g * g * sizeof(float));
 #pragma omp parallel for num_threads(n_threads) schedule(static)
 	for (uint64_t i = 0; i < n; i++) {
