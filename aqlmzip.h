@@ -7,6 +7,7 @@
  *	bytes in and out      aqz_io
  *	schemes               aqz_scheme ("raw", "2x8g8")
  *	additive codes        aqz_encode_additive, aqz_decode_additive
+ *	products on codes     aqz_matrix
  *	a file, at random     aqz_reader, aqz_cursor
  *	a file, from a pipe   aqz_stream
  *	a new file            aqz_writer
@@ -37,7 +38,7 @@ extern "C" {
 
 /* The version of the file format that this library writes, and the only one that it reads until 1.0. */
 #define AQZ_FORMAT_MAJOR 0
-#define AQZ_FORMAT_MINOR 2
+#define AQZ_FORMAT_MINOR 3
 
 #if defined(__GNUC__)
 #define AQZ_API __attribute__((visibility("default")))
@@ -289,6 +290,67 @@ AQZ_API uint64_t aqz_train_codebooks_memory(const aqz_layer *layers, uint32_t n_
  * Returns AQZ_OK or _ARGUMENT, _NOMEM.
  */
 AQZ_API aqz_status aqz_decode_additive(void *dst, aqz_dtype dtype, const aqz_additive *a, uint64_t row_begin,
+	uint64_t row_end, aqz_error *err);
+
+/* ---- Products on codes ------------------------------------------------------------------------------------------ */
+
+/**
+ * A matrix in additive form that is prepared once for many products: W is never reconstructed. Immutable: threads may
+ * share it.
+ */
+typedef struct aqz_matrix aqz_matrix;
+
+/**
+ * Prepares: takes codebooks and scales of *a over in binary32. a->codes are not copied and must stay as they are until
+ * aqz_matrix_free(); the rest of *a may go.
+ *
+ * out  NULL on failure. Free with aqz_matrix_free().
+ * Memory: 4 bytes for each value of the codebooks and for each code row.
+ * Returns AQZ_OK; _ARGUMENT (*a is not filled as aqz_additive says, or has a codebook or scale that is not finite),
+ * _NOMEM.
+ */
+AQZ_API aqz_status aqz_matrix_open(aqz_matrix **out, const aqz_additive *a, aqz_error *err);
+/** NULL is allowed. */
+AQZ_API void aqz_matrix_free(aqz_matrix *m);
+
+typedef struct aqz_matrix_options {
+	size_t struct_size;
+	uint64_t row_begin, row_end; /**< these rows only; both 0 = all. row_begin is a multiple of 64 * O */
+	/** 0 = the fastest but 8; 32: everything in binary32; 16, 8: tables of integers, where O is 1 and B at most 8 */
+	unsigned table_bits;
+	unsigned n_threads;          /**< 0 = all processors; never changes the result */
+	void *scratch; /**< NULL = allocated for the call; or aqz_matrix_scratch_bytes(), 64-byte aligned, not shared */
+} aqz_matrix_options;
+
+/** Bytes of scratch for any rows, columns and options; at most some MiB. */
+AQZ_API uint64_t aqz_matrix_scratch_bytes(const aqz_matrix *m);
+
+/**
+ * y[i] = W x[i] for n_columns vectors, straight from the codes. What is read of them serves 8 vectors together; for
+ * many more, reconstructing some rows at a time and a matrix product of those are faster.
+ *
+ * y    [n_columns][y_ld], of which row_end - row_begin elements each are written.
+ * x    [n_columns][x_ld], of which cols each are read; any values.
+ * opt  NULL for defaults.
+ *
+ * Errors. Codebooks and scales count as they are, without reconstruction's last rounding. In binary32 a row is within
+ * (groups * M + G + 4) 2^-24 of the sum of |scale * codeword value * x| over its codewords. Integer tables of 16 bits
+ * add an error that is in the mean over rows less than half of that of a product with W and x in bfloat16, tables of 8
+ * bits one of about 1 %. The result depends on the scheme, the shape, the rows asked for and the processor's
+ * instructions, never on threads or other columns.
+ * Returns AQZ_OK; _ARGUMENT, _NOMEM.
+ */
+AQZ_API aqz_status aqz_matrix_multiply(float *y, size_t y_ld, const aqz_matrix *m, const float *x, size_t x_ld,
+	size_t n_columns, const aqz_matrix_options *opt, aqz_error *err);
+
+#define AQZ_MATRIX_WAY_BYTES 64
+
+/** Writes in which way and by which instructions this machine would multiply ("lut16 vbmi"), for people, and NUL.
+ * opt as there. */
+AQZ_API void aqz_matrix_way(char text[AQZ_MATRIX_WAY_BYTES], const aqz_matrix *m, const aqz_matrix_options *opt);
+
+/** Reconstructs rows as aqz_decode_additive does, without preparing each time. Returns AQZ_OK or _ARGUMENT. */
+AQZ_API aqz_status aqz_matrix_decode(void *dst, aqz_dtype dtype, const aqz_matrix *m, uint64_t row_begin,
 	uint64_t row_end, aqz_error *err);
 
 /* ---- What a file holds ------------------------------------------------------------------------------------------ */

@@ -75,7 +75,13 @@ static aqz_weight random_weight(uint64_t rows, uint64_t cols, bool codes)
 			lines[i] = (uint8_t)noise();
 		for (uint64_t i = 0; i < rows; i++)
 			scales[i] = 1;
-		*part = (aqz_weight_part){0, rows, {scheme, AQZ_BF16, values}, lines, scales};
+		*part = (aqz_weight_part){.row_end = rows,
+			.tables = {.scheme = scheme,
+				.dtype = AQZ_BF16,
+				.values = values,
+				.facts = aqz_table_look(values, &scheme)},
+			.lines = lines,
+			.scales = scales};
 		w.form = AQZ_WEIGHT_ADDITIVE;
 		w.parts = part;
 		w.n_parts = 1;

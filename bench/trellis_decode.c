@@ -44,7 +44,8 @@ static void make_table(aqz_trellis_table *t, double width, bool mirrored)
 {
 	double sum = 0, p[AQZ_TRELLIS_MAX_MAGNITUDE + 1];
 	const double most = ceil(4.5 * width) + 1;
-	const unsigned n = most > 64 ? 64 : (unsigned)most;
+	const unsigned n =
+		most > AQZ_TRELLIS_MAX_MAGNITUDE + 1 ? AQZ_TRELLIS_MAX_MAGNITUDE + 1 : (unsigned)most;
 
 	for (unsigned m = 0; m < n; m++) {
 		const double at = (mirrored ? m + 0.5 : m) / width;

@@ -9,6 +9,9 @@
 
 #include "cli/restore.h"
 
+/* What all threads may take together when they write to standard output. */
+#define PIPE_BYTES (UINT64_C(48) << 20)
+
 /* Every tensor that is wanted was seen. */
 static aqz_status check_complete(const restore *r, aqz_error *err)
 {
@@ -18,8 +21,7 @@ static aqz_status check_complete(const restore *r, aqz_error *err)
 		if (!s->wanted || s->info != NULL)
 			continue;
 		if (r->opt.n_names > 0)
-			return cli_fail(
-				err, AQZ_E_NOT_FOUND, "", "there is no tensor '%.120s'", s->source.name);
+			return cli_fail(err, AQZ_E_NOT_FOUND, "", "there is no tensor '%.120s'", s->source.name);
 		cli_fail(err, AQZ_E_NOT_FOUND, s->source.name,
 			"this tensor of '%.60s' is not in the container (salvaged?); "
 			"-o OUT.safetensors writes those that are",
@@ -35,6 +37,8 @@ typedef struct work {
 	uint64_t *first_task; /* of each slot; n_slots + 1 entries */
 	_Atomic uint64_t next;
 	pthread_mutex_t lock; /* of the rest */
+	pthread_cond_t moved; /* turn or status has changed */
+	uint64_t turn;		  /* standard output: the task whose bytes come next */
 	uint32_t shown;		  /* the slot that the bar shows */
 	aqz_status status;
 	aqz_error err;
@@ -50,8 +54,7 @@ static uint64_t section_bytes(const aqz_section_info *section, uint64_t n_rows)
 
 static uint64_t rows_of_chunk(const aqz_section_info *section)
 {
-	uint64_t out_group =
-		section->scheme.codec == AQZ_CODEC_ADDITIVE ? section->scheme.out_group : 1;
+	uint64_t out_group = section->scheme.codec == AQZ_CODEC_ADDITIVE ? section->scheme.out_group : 1;
 
 	return section->chunk_rows * (out_group != 0 ? out_group : 1);
 }
@@ -86,7 +89,45 @@ static aqz_status copy_section(
 	return status;
 }
 
-static aqz_status do_whole(work *w, restore_slot *slot, aqz_error *err)
+/* Standard output takes the bytes in order: waits for the tasks before this one, which are at work or done. False if
+ * the work has stopped. */
+static bool wait_turn(work *w, uint64_t task)
+{
+	bool go_on;
+
+	if (!w->r->opt.out->is_stdout)
+		return true;
+	pthread_mutex_lock(&w->lock);
+	while (w->turn != task && w->status == AQZ_OK)
+		pthread_cond_wait(&w->moved, &w->lock);
+	go_on = w->status == AQZ_OK;
+	pthread_mutex_unlock(&w->lock);
+	return go_on;
+}
+
+static void end_turn(work *w)
+{
+	if (!w->r->opt.out->is_stdout)
+		return;
+	pthread_mutex_lock(&w->lock);
+	w->turn++;
+	pthread_cond_broadcast(&w->moved);
+	pthread_mutex_unlock(&w->lock);
+}
+
+/* The first failure is the one that is told. */
+static void stop(work *w, aqz_status status, const aqz_error *err)
+{
+	pthread_mutex_lock(&w->lock);
+	if (w->status == AQZ_OK) {
+		w->status = status;
+		w->err = *err;
+	}
+	pthread_cond_broadcast(&w->moved);
+	pthread_mutex_unlock(&w->lock);
+}
+
+static aqz_status do_whole(work *w, restore_slot *slot, uint64_t task, aqz_error *err)
 {
 	void *data = malloc((size_t)slot->info->n_bytes + 1);
 	aqz_status status;
@@ -94,14 +135,14 @@ static aqz_status do_whole(work *w, restore_slot *slot, aqz_error *err)
 	if (data == NULL)
 		return cli_fail(err, AQZ_E_NOMEM, slot->source.name, "out of memory");
 	status = aqz_reader_read_tensor(w->reader, slot->info, data, (size_t)slot->info->n_bytes, err);
-	if (status == AQZ_OK)
+	if (status == AQZ_OK && wait_turn(w, task))
 		status = restore_whole(w->r, slot, data, err);
 	free(data);
 	return status;
 }
 
 static aqz_status do_chunk(
-	work *w, restore_slot *slot, uint64_t number, aqz_cursor *cursor, aqz_error *err)
+	work *w, restore_slot *slot, uint64_t task, uint64_t number, aqz_cursor *cursor, aqz_error *err)
 {
 	const aqz_section_info *section = aqz_reader_section(w->reader, slot->info->section);
 	uint64_t step = rows_of_chunk(section), begin = (slot->rows_begin / step + number) * step,
@@ -120,7 +161,7 @@ static aqz_status do_chunk(
 	if (data == NULL)
 		return cli_fail(err, AQZ_E_NOMEM, slot->source.name, "out of memory");
 	status = aqz_cursor_read(cursor, begin, end, data, n, err);
-	if (status == AQZ_OK)
+	if (status == AQZ_OK && wait_turn(w, task))
 		status = restore_rows(w->r, slot, section, begin, end - begin, data, err);
 	free(data);
 	return status;
@@ -144,8 +185,10 @@ static bool tell(work *w, uint32_t slot)
 			fprintf(stderr, ": %" PRIu64 " bytes\n", s->out_bytes);
 		}
 	}
-	if (!cli_progress_tick(&r->progress, r->done_bytes, r->total_bytes) && w->status == AQZ_OK)
+	if (!cli_progress_tick(&r->progress, r->done_bytes, r->total_bytes) && w->status == AQZ_OK) {
 		w->status = cli_fail(&w->err, AQZ_E_CANCELLED, "", "stopped by a signal");
+		pthread_cond_broadcast(&w->moved);
+	}
 	go_on = w->status == AQZ_OK;
 	pthread_mutex_unlock(&w->lock);
 	return go_on;
@@ -169,7 +212,7 @@ static void worker(work *w)
 			break;
 		s = &w->r->slots[slot];
 		if (s->info->transposed && !w->r->opt.has_rows) {
-			status = do_whole(w, s, &err);
+			status = do_whole(w, s, task, &err);
 		} else {
 			if (cursor_section != s->info->section) {
 				aqz_cursor_close(cursor);
@@ -178,17 +221,15 @@ static void worker(work *w)
 				status = aqz_cursor_open(&cursor, w->reader, cursor_section, &err);
 			}
 			if (status == AQZ_OK)
-				status = do_chunk(w, s, task - w->first_task[slot], cursor, &err);
+				status = do_chunk(w, s, task, task - w->first_task[slot], cursor, &err);
 		}
 		if (status != AQZ_OK) {
-			pthread_mutex_lock(&w->lock);
-			if (w->status == AQZ_OK) {
-				w->status = status;
-				w->err = err;
-			}
-			pthread_mutex_unlock(&w->lock);
+			/* What comes before it is still written. */
+			(void)wait_turn(w, task);
+			stop(w, status, &err);
 			break;
 		}
+		end_turn(w);
 	}
 	aqz_cursor_close(cursor);
 }
@@ -252,13 +293,16 @@ static aqz_status run_threads(restore *r, const aqz_reader *reader, aqz_error *e
 	if (w.first_task == NULL)
 		return cli_fail(err, AQZ_E_NOMEM, "", "out of memory");
 	pthread_mutex_init(&w.lock, NULL);
+	pthread_cond_init(&w.moved, NULL);
 	most = count_tasks(&w, &whole_fits);
 	if (n == 0)
 		n = processors > 0 ? (uint64_t)processors : 1;
 	if (most != 0 && r->opt.common->memory_bytes / most < n)
 		n = r->opt.common->memory_bytes / most;
-	/* Standard output takes the bytes in order. */
-	if (n == 0 || r->opt.out->is_stdout)
+	/* A pipe is for machines that have no room for the model; threads that wait for their turn are to take little. */
+	if (r->opt.out->is_stdout && most != 0 && PIPE_BYTES / most < n)
+		n = PIPE_BYTES / most;
+	if (n == 0)
 		n = 1;
 	if (n > w.first_task[r->n_slots])
 		n = w.first_task[r->n_slots];
@@ -278,6 +322,7 @@ static aqz_status run_threads(restore *r, const aqz_reader *reader, aqz_error *e
 	}
 	free(threads);
 	free(w.first_task);
+	pthread_cond_destroy(&w.moved);
 	pthread_mutex_destroy(&w.lock);
 	if (w.status != AQZ_OK)
 		*err = w.err;

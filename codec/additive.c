@@ -60,6 +60,7 @@ static bool coding_ok(uint16_t coding)
 typedef struct range {
 	uint64_t row_end; /* code rows */
 	size_t table;
+	aqz_table_facts facts; /* of the table, when it is filled */
 } range;
 
 typedef struct table {
@@ -71,7 +72,7 @@ typedef struct decoder {
 	uint64_t code_rows;
 	size_t n_ranges, table_values;
 	range *ranges;
-	float *values;     /* one table after the other */
+	float *values; /* one table after the other; at multiples of 64 bytes, so that codewords seldom cross lines */
 	float *row_scales; /* code_rows, and 63 zeros for the last row block; or NULL */
 } decoder;
 
@@ -96,7 +97,7 @@ static size_t list_tables(range *ranges, table *tables, size_t *n_tables, const 
 			same++;
 		if (same == n)
 			tables[n++] = t;
-		ranges[n_ranges++] = (range){ref->row_end, same};
+		ranges[n_ranges++] = (range){.row_end = ref->row_end, .table = same};
 	}
 	*n_tables = n;
 	return n_ranges;
@@ -121,14 +122,20 @@ static sizes sizes_of(range *ranges, table *tables, const aqz_view *view)
 	return s;
 }
 
+/* Of all tables, as aligned_alloc takes it. */
+static size_t values_bytes(const sizes *s)
+{
+	return (s->n_tables * s->table_values * sizeof(float) + 63) / 64 * 64;
+}
+
 static uint64_t decoder_bytes(const aqz_view *view)
 {
 	range ranges[AQZ_MAX_RANGES];
 	table tables[AQZ_MAX_RANGES];
 	const sizes s = sizes_of(ranges, tables, view);
 
-	return sizeof(decoder) + s.n_ranges * sizeof(range) +
-		((uint64_t)s.n_tables * s.table_values + s.scale_values) * sizeof(float);
+	return sizeof(decoder) + s.n_ranges * sizeof(range) + values_bytes(&s) +
+		s.scale_values * sizeof(float);
 }
 
 static void decoder_free(void *decoder_)
@@ -188,6 +195,17 @@ static void fill(decoder *d, const aqz_view *view, const aqz_param_view *params)
 			fill_table(d->values + done++ * d->table_values, view, params + at.section, ref->count,
 				integers ? scales : NULL);
 	}
+	for (size_t i = 0, done = 0; i < d->n_ranges; i++) {
+		size_t first = i;
+
+		if (d->ranges[i].table == done) {
+			d->ranges[i].facts = aqz_table_look(d->values + done++ * d->table_values, &view->scheme);
+			continue;
+		}
+		while (d->ranges[first].table != d->ranges[i].table || !d->ranges[first].facts.known)
+			first--;
+		d->ranges[i].facts = d->ranges[first].facts;
+	}
 	if (d->row_scales != NULL) {
 		aqz_refs_next(&row_scales_at, view, AQZ_KIND_ROW_SCALES);
 		aqz_convert(d->row_scales, AQZ_F32, params[row_scales_at.section].data,
@@ -211,7 +229,7 @@ static aqz_status decoder_create(void **out, const aqz_view *view, const aqz_par
 		d->n_ranges = s.n_ranges;
 		d->table_values = s.table_values;
 		d->ranges = malloc(s.n_ranges * sizeof *d->ranges);
-		d->values = malloc(s.n_tables * s.table_values * sizeof(float));
+		d->values = aligned_alloc(64, values_bytes(&s));
 		d->row_scales = s.scale_values != 0 ? calloc(s.scale_values, sizeof(float)) : NULL;
 	}
 	if (d == NULL || d->ranges == NULL || d->values == NULL ||
@@ -259,9 +277,10 @@ static aqz_status decode(const void *decoder_, const aqz_view *view, uint64_t ch
 		while (d->ranges[r].row_end <= code_row)
 			r++;
 		tables.values = d->values + d->ranges[r].table * d->table_values;
+		tables.facts = d->ranges[r].facts;
 		aqz_decode_block((uint8_t *)dst + (row - row_begin) * row_bytes, kernel, &tables, lines,
 			view->cols, (unsigned)(row - first), (unsigned)(end - first),
-			d->row_scales != NULL ? d->row_scales + code_row : NULL);
+			d->row_scales != NULL ? d->row_scales + code_row : NULL, false);
 		row = end;
 	}
 	return AQZ_OK;

@@ -61,12 +61,22 @@ void aqz_refs_step(aqz_ref_cursor *c, const aqz_view *view);
 
 /* ---- Decoding, spec 7.2.4 */
 
+/* What values say about every sum of codewords. */
+typedef struct aqz_table_facts {
+	bool known;  /* false: nobody has looked; a kernel that needs them looks for each tile */
+	bool finite; /* no sum is infinite or NaN */
+	int least;   /* a sum is 0 or at least 2^least */
+} aqz_table_facts;
+
 /* What the kernel needs of a matrix and its codebooks. */
 typedef struct aqz_tables {
 	aqz_scheme scheme;
 	aqz_dtype dtype;     /* of the decoded elements: F32, F16 or BF16 */
 	const float *values; /* [M][2^B][O][G]: complete, so that no code is out of range */
+	aqz_table_facts facts; /* aqz_table_look(), once for the values */
 } aqz_tables;
+
+aqz_table_facts aqz_table_look(const float *values, const aqz_scheme *scheme);
 
 /* A piece of work for the kernel: consecutive groups of one row block. */
 typedef struct aqz_tile {
@@ -77,24 +87,45 @@ typedef struct aqz_tile {
 	const float *scales;         /* 64, one for each code row; NULL = there are none */
 	void *dst;                   /* where row_begin's first element goes; any alignment */
 	size_t ld;                   /* elements from row to row */
+	bool stream;                 /* nobody will read dst soon: it may be stored past the caches */
 } aqz_tile;
 
 /* Reconstructs a tile. Nothing but the n_cols elements of each row is written. Variants give the
  * same bits. */
 typedef void aqz_decode_tile_fn(const aqz_tile *tile, const aqz_tables *tables);
 aqz_decode_tile_fn aqz_decode_tile_scalar;
-
-/* The best kernel that this machine runs. */
+#if defined(__x86_64__)
+aqz_decode_tile_fn aqz_decode_tile_avx2, aqz_decode_tile_avx512, aqz_decode_tile_avx512_bf16;
+#elif defined(__aarch64__)
+aqz_decode_tile_fn aqz_decode_tile_neon;
+#endif
+/* Variant i of those that this machine runs, the plainest first, or NULL after the last. name, which may be NULL, is
+ * set to its name. */
+aqz_decode_tile_fn *aqz_decode_tile_get(unsigned i, const char **name);
+/* The best of them. */
 aqz_decode_tile_fn *aqz_decode_tile_choose(const aqz_tables *tables);
 
 /* Reconstructs rows [row_begin, row_end) of one row block, counted in elements from its first.
- * lines: all of its groups' lines. dst: dense rows of cols elements, any alignment. */
-void aqz_decode_block(void *dst, aqz_decode_tile_fn *kernel, const aqz_tables *tables,
-	const uint8_t *lines, uint64_t cols, unsigned row_begin, unsigned row_end, const float *scales);
+ * lines: all of its groups' lines. dst: dense rows of cols elements, any alignment. stream: see aqz_tile. */
+void aqz_decode_block(void *dst, aqz_decode_tile_fn *kernel, const aqz_tables *tables, const uint8_t *lines,
+	uint64_t cols, unsigned row_begin, unsigned row_end, const float *scales, bool stream);
+
+/* Outputs of so many bytes are out of the caches before they are complete: they may as well go past them. */
+#define AQZ_STREAM_BYTES (UINT64_C(1) << 25)
 
 /* Converts a codebook to binary32, exactly but for I8, where scales ([n]) multiply: n_rows
  * codewords of n values of one codebook. */
 void aqz_codebook_widen(
 	float *dst, const void *src, aqz_dtype dtype, size_t n_rows, unsigned n, const float *scales);
+
+/* ---- Matrices in memory, which the caller may have filled itself */
+
+/* What is wrong with *a, the dtype or the rows, or NULL. */
+const char *aqz_additive_fault(const aqz_additive *a, aqz_dtype dtype, uint64_t row_begin, uint64_t row_end);
+/* Its codebooks in binary32, [M][2^B][O][G]. *a has no fault. */
+void aqz_additive_widen(float *values, const aqz_additive *a);
+/* Reconstructs rows as aqz_decode_additive does; tables are made from what was widened. */
+void aqz_additive_rows(void *dst, const aqz_additive *a, const aqz_tables *tables, uint64_t row_begin,
+	uint64_t row_end);
 
 #endif

@@ -136,14 +136,53 @@ void aqz_decode_tile_scalar(const aqz_tile *tile, const aqz_tables *t)
 	}
 }
 
+aqz_decode_tile_fn *aqz_decode_tile_get(unsigned i, const char **name)
+{
+	aqz_decode_tile_fn *kernel = NULL;
+	const char *its_name = NULL;
+
+	if (i == 0) {
+		kernel = aqz_decode_tile_scalar;
+		its_name = "scalar";
+	}
+#if defined(__x86_64__)
+	/* Each implies the one before it. Whatever has AVX2 has F16C, which not all compilers can ask for. */
+	if (i == 1 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi")) {
+		kernel = aqz_decode_tile_avx2;
+		its_name = "avx2";
+	} else if (i == 2 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+		__builtin_cpu_supports("avx512vl") && aqz_decode_tile_get(1, NULL) != NULL) {
+		kernel = aqz_decode_tile_avx512;
+		its_name = "avx512";
+	} else if (i == 3 && __builtin_cpu_supports("avx512bf16") &&
+		aqz_decode_tile_get(2, NULL) != NULL) {
+		kernel = aqz_decode_tile_avx512_bf16;
+		its_name = "avx512_bf16";
+	}
+#elif defined(__aarch64__)
+	if (i == 1) {
+		kernel = aqz_decode_tile_neon;
+		its_name = "neon";
+	}
+#endif
+	if (name != NULL)
+		*name = its_name;
+	return kernel;
+}
+
 aqz_decode_tile_fn *aqz_decode_tile_choose(const aqz_tables *tables)
 {
+	aqz_decode_tile_fn *best = aqz_decode_tile_scalar, *next;
+
 	(void)tables;
-	return aqz_decode_tile_scalar;
+	for (unsigned i = 1; (next = aqz_decode_tile_get(i, NULL)) != NULL; i++)
+		best = next;
+	return best;
 }
 
 void aqz_decode_block(void *dst, aqz_decode_tile_fn *kernel, const aqz_tables *tables,
-	const uint8_t *lines, uint64_t cols, unsigned row_begin, unsigned row_end, const float *scales)
+	const uint8_t *lines, uint64_t cols, unsigned row_begin, unsigned row_end, const float *scales,
+	bool stream)
 {
 	const unsigned in_group = tables->scheme.in_group;
 	const size_t line_bytes =
@@ -162,6 +201,7 @@ void aqz_decode_block(void *dst, aqz_decode_tile_fn *kernel, const aqz_tables *t
 			.scales = scales,
 			.dst = (uint8_t *)dst + group * in_group * element_bytes,
 			.ld = (size_t)cols,
+			.stream = stream,
 		};
 
 		kernel(&tile, tables);

@@ -1,233 +1,280 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* y = W x on T64 codes: which way, in which order, over which threads. */
-#ifdef _OPENMP
-#include <omp.h>
-#endif
+#include "codec/product_parts.h"
 
-#include "codec/product.h"
-
-/* Tables are made for a panel of groups at a time, for all threads together, so that memory is bounded; a thread goes
- * through its rows with as many groups of them as stay in the first-level cache. */
-#define PANEL_BYTES (512 * 1024)
-#define STRIP_BYTES (16 * 1024)
+/* Tables are made for a panel of groups at a time, for all columns, so that memory is bounded; a thread goes through
+ * its rows with as many of them as stay in the first-level cache: a strip. Few threads make panels of their own: on
+ * Zen 4, making a table takes a fourth of the time in which another core gets it. */
+#define PANEL_BYTES ((size_t)512 * 1024)
+#define FLOAT_STRIP_BYTES ((size_t)16 * 1024)
 #define MAX_TABLE_BITS 12
 /* Codebooks that are turned take as much memory as they do themselves. */
-#define MAX_TURNED_BYTES (4 * 1024 * 1024)
+#define MAX_TURNED_BYTES ((size_t)4 * 1024 * 1024)
+/* Threads with panels of their own; the codebooks that each turns for itself. */
+#define SLICES 4
+#define SLICE_TURNED_BYTES ((size_t)64 * 1024)
+/* Cycles of look-ups, about, for which one more thread is worth waking. */
+#define THREAD_CYCLES 15000
+
+/* Integers take x and codebooks with a largest magnitude within these. */
+#define LEAST 0x1p-40f
+#define GREATEST 0x1p40f
+
+/* ---- Which way */
+
 static size_t table_bytes(const aqz_scheme *s)
 {
 	return aqz_codewords(s) * sizeof(float);
 }
 
-/* Measured on Zen 4: with groups of 8 and one codebook the two ways take the same time near 200 rows
- * for 8 bits, 1200 for 10 and 8000 for 12; more codebooks make tables better. */
-bool aqz_product_tables_pay(const aqz_scheme *s, uint64_t rows)
+static bool lut_possible(const aqz_scheme *s)
+{
+	return s->out_group == 1 && s->code_bits <= 8;
+}
+
+static bool tables_possible(const aqz_scheme *s)
 {
 	return s->out_group == 1 && s->code_bits <= MAX_TABLE_BITS &&
-		table_bytes(s) * s->in_group <= MAX_TURNED_BYTES &&
-		rows >= (s->code_bits > 10 ? UINT64_C(2) : UINT64_C(1)) << s->code_bits;
+		table_bytes(s) * s->in_group <= MAX_TURNED_BYTES;
 }
 
-static size_t groups_of(size_t bytes, const aqz_scheme *s)
+/* Measured on Zen 4: plain kernels with groups of 8 and one codebook take the same time with tables and directly near
+ * 200 rows for 8 bits, 1200 for 10 and 8000 for 12; more codebooks make tables better. Kernels that are quick directly
+ * have no use for tables of more than 8 bits but with long groups and a single codebook. */
+static bool tables_pay(const aqz_scheme *s, uint64_t rows, const aqz_product_kernels *kernels)
 {
-	return bytes > table_bytes(s) ? bytes / table_bytes(s) : 1;
+	if (kernels->quick_direct && s->code_bits > 8 && (s->in_group <= 8 || s->n_codebooks > 1))
+		return false;
+	return rows >= (s->code_bits > 10 ? UINT64_C(2) : UINT64_C(1)) << s->code_bits;
 }
 
-/* The scratch: [x, padded to whole groups][turned codebooks][tables of a panel]. */
+static const aqz_product_kernels *best(void)
+{
+	const aqz_product_kernels *k = NULL;
+
+	for (unsigned i = 0; aqz_product_kernels_get(i) != NULL; i++)
+		k = aqz_product_kernels_get(i);
+	return k;
+}
+
+static aqz_product_way way_of(
+	const aqz_scheme *s, uint64_t rows, const aqz_product_kernels *kernels, aqz_product_way asked)
+{
+	if ((asked == AQZ_PRODUCT_LUT16 || asked == AQZ_PRODUCT_LUT8) && lut_possible(s))
+		return asked;
+	if ((asked == AQZ_PRODUCT_TABLES && tables_possible(s)) || asked == AQZ_PRODUCT_DIRECT)
+		return asked;
+	if (lut_possible(s) && rows >= kernels->lut16_rows >> (8 - s->code_bits))
+		return AQZ_PRODUCT_LUT16;
+	return tables_possible(s) && tables_pay(s, rows, kernels) ? AQZ_PRODUCT_TABLES
+															  : AQZ_PRODUCT_DIRECT;
+}
+
+aqz_product_way aqz_product_way_of(
+	const aqz_scheme *scheme, uint64_t rows, const aqz_product_options *options)
+{
+	const aqz_product_kernels *kernels = options != NULL ? options->kernels : NULL;
+
+	return way_of(scheme, rows, kernels != NULL ? kernels : best(),
+		options != NULL ? options->way : AQZ_PRODUCT_AUTO);
+}
+
+/* ---- Scratch: [the last group of each column, padded][turned codebooks, or codebooks in binary16][tables of a panel].
+ * A panel has the same strips for each column. */
+
 typedef struct layout {
-	uint64_t turned, tables, end; /* bytes */
+	size_t turned, panel, end; /* bytes */
 } layout;
 
-static layout layout_of(const aqz_scheme *s, uint64_t rows, uint64_t cols)
+static size_t up(size_t n)
+{
+	return (n + 63) / 64 * 64;
+}
+
+static uint64_t lut_strips(const aqz_scheme *s, uint64_t groups)
+{
+	const uint64_t n = aqz_ceil_div(groups, AQZ_LUT_TABLES / s->n_codebooks);
+
+	/* A multiple of 4 shares the work well among threads. */
+	return n < 16 ? (n + 3) / 4 * 4 : n;
+}
+
+/* Groups of float tables that make a strip. */
+static uint64_t float_groups(const aqz_scheme *s)
+{
+	return table_bytes(s) < FLOAT_STRIP_BYTES ? FLOAT_STRIP_BYTES / table_bytes(s) : 1;
+}
+
+static size_t greater(size_t a, size_t b)
+{
+	return a > b ? a : b;
+}
+
+static size_t turned_bytes(const aqz_scheme *s)
+{
+	return up(table_bytes(s) * s->in_group);
+}
+
+/* Memory for panels: of all threads together, or of each in a slice. */
+static size_t panel_bytes(uint64_t strips, size_t strip_bytes, unsigned n_columns)
+{
+	const size_t one = n_columns * strip_bytes, least = one <= PANEL_BYTES / 2 ? SLICES : 1;
+
+	return one * (size_t)aqz_min(greater(PANEL_BYTES / one, least), SLICES * strips);
+}
+
+static size_t lut_panel(const aqz_scheme *s, uint64_t groups, unsigned n_columns)
+{
+	return panel_bytes(lut_strips(s, groups), AQZ_LUT_STRIP_BYTES, n_columns);
+}
+
+static size_t float_panel(const aqz_scheme *s, uint64_t groups, unsigned n_columns)
+{
+	return panel_bytes(
+		aqz_ceil_div(groups, float_groups(s)), up(float_groups(s) * table_bytes(s)), n_columns);
+}
+
+static layout layout_of(const aqz_scheme *s, uint64_t cols, unsigned n_columns)
 {
 	const uint64_t groups = aqz_ceil_div(cols, s->in_group);
-	layout l = {.turned = (groups * s->in_group * sizeof(float) + 63) / 64 * 64};
+	layout l = {.turned = up(AQZ_PRODUCT_COLUMNS * (size_t)s->in_group * sizeof(float))};
+	size_t turned = up(aqz_product_half_bytes(s)), panel = 0;
 
-	l.tables = l.end = l.turned;
-	if (aqz_product_tables_pay(s, rows)) {
-		l.tables = (l.turned + table_bytes(s) * s->in_group + 63) / 64 * 64;
-		l.end =
-			(l.tables + table_bytes(s) * aqz_min(groups, groups_of(PANEL_BYTES, s)) + 63) / 64 * 64;
-	}
+	if (lut_possible(s) || tables_possible(s))
+		turned =
+			greater(turned, (turned_bytes(s) <= SLICE_TURNED_BYTES ? SLICES : 1) * turned_bytes(s));
+	if (lut_possible(s))
+		panel = lut_panel(s, groups, n_columns);
+	if (tables_possible(s))
+		panel = greater(panel, float_panel(s, groups, n_columns));
+	l.panel = l.turned + turned;
+	l.end = l.panel + panel;
 	return l;
 }
 
-uint64_t aqz_product_scratch_bytes(const aqz_scheme *scheme, uint64_t rows, uint64_t cols)
+uint64_t aqz_product_scratch_bytes(const aqz_scheme *scheme, uint64_t cols, unsigned n_columns)
 {
-	return layout_of(scheme, rows, cols).end;
+	size_t most = 0;
+
+	/* Fewer columns may fill a panel better. */
+	for (unsigned n = 1; n <= n_columns; n++)
+		most = greater(most, layout_of(scheme, cols, n).end);
+	return most;
 }
 
-/* [M][2^B][G] to [M][G][2^B], for one codebook. */
-static void turn(float *restrict turned, const float *restrict values, unsigned in_group, size_t n)
-{
-	for (size_t k = 0; k < n; k += 16)
-		for (unsigned g = 0; g < in_group; g++)
-			for (size_t i = k; i < k + 16 && i < n; i++)
-				turned[g * n + i] = values[i * in_group + g];
-}
+/* ---- Together */
 
-/* A 64-row block of one of the parts. */
-typedef struct block {
-	const aqz_product_part *part;
-	uint64_t row;		  /* its first, in elements */
-	unsigned n_rows;	  /* elements' */
-	const uint8_t *lines; /* of all its groups */
-} block;
-
-static uint64_t blocks_of(const aqz_product_part *part, const aqz_scheme *s)
-{
-	return aqz_ceil_div(part->rows, (uint64_t)AQZ_TILE_ROWS * s->out_group);
-}
-
-static block block_get(const aqz_product_part *part, uint64_t i, const aqz_scheme *s, uint64_t groups)
-{
-	const uint64_t n = (uint64_t)AQZ_TILE_ROWS * s->out_group,
-				   line_bytes = s->code_bits * (AQZ_TILE_ROWS / 8);
-	block b;
-
-	for (uint64_t here; i >= (here = blocks_of(part, s)); part++)
-		i -= here;
-	b.part = part;
-	b.row = i * n;
-	b.n_rows = (unsigned)aqz_min(n, part->rows - b.row);
-	b.lines = part->lines + i * groups * s->n_codebooks * line_bytes;
-	return b;
-}
-
-static void scale_rows(const block *b, unsigned out_group)
-{
-	float *y = b->part->y + b->row;
-
-	if (b->part->scales != NULL)
-		for (unsigned i = 0; i < b->n_rows; i++)
-			y[i] *= b->part->scales[(b->row + i) / out_group];
-}
-
-/* One product under way. */
-typedef struct product {
-	const aqz_product_kernels *kernels;
-	const aqz_product_part *parts;
-	const aqz_tables *tables;
-	uint64_t n_blocks, groups;
-	size_t line_bytes; /* of all codebooks of a group */
-	const float *x;	   /* padded with zeros to whole groups */
-	float *turned, *panel;
-} product;
-
-/* Adds what n groups from the first one on give to y of blocks [begin, end). The strip of tables that is used stays in
- * the cache for all of them. */
-static void look_up_panel(const product *p, uint64_t first, unsigned n, uint64_t begin, uint64_t end)
+static unsigned enough_threads(
+	const aqz_product_job *p, aqz_product_way way, unsigned n_columns, unsigned n_threads)
 {
 	const aqz_scheme *s = &p->tables->scheme;
-	const unsigned strip = (unsigned)groups_of(STRIP_BYTES, s);
+	const uint64_t lines = p->n_blocks * p->groups * s->n_codebooks * n_columns;
+	uint64_t cycles = lines * (16 + 8 * aqz_codeword(s)), enough;
 
-	for (unsigned j = 0; j < n; j += strip)
-		for (uint64_t i = begin; i < end; i++) {
-			const unsigned here = n - j < strip ? n - j : strip;
-			const block b = block_get(p->parts, i, s, p->groups);
-			float acc[AQZ_TILE_ROWS] = {0};
-			float *y = b.part->y + b.row;
-
-			if (first + j > 0)
-				memcpy(acc, y, b.n_rows * sizeof *y);
-			p->kernels->look_up(acc, b.lines + (first + j) * p->line_bytes,
-				p->panel + j * aqz_codewords(s), here, s);
-			memcpy(y, acc, b.n_rows * sizeof *y);
-			if (first + j + here == p->groups)
-				scale_rows(&b, 1);
-		}
+	if (way == AQZ_PRODUCT_TABLES)
+		cycles = lines * 64;
+	else if (way != AQZ_PRODUCT_DIRECT)
+		cycles = lines * 8;
+	enough = cycles / THREAD_CYCLES + 1;
+	return (unsigned)aqz_min(aqz_min(enough, p->n_blocks), n_threads > 0 ? n_threads : 1);
 }
 
-static void with_tables(const product *p, unsigned n_threads)
+static void plan_strips(aqz_product_job *p, unsigned n_threads)
 {
 	const aqz_scheme *s = &p->tables->scheme;
-	const size_t n = (size_t)1 << s->code_bits;
-	const unsigned most = (unsigned)aqz_min(p->groups, groups_of(PANEL_BYTES, s));
+	size_t bytes, one;
 
-	(void)n_threads;
-#pragma omp parallel num_threads(n_threads)
-	{
-		uint64_t team = 1, me = 0;
+	if (p->lut == NULL) {
+		p->strip_groups = float_groups(s);
+		p->strip_bytes = up(p->strip_groups * table_bytes(s));
+		bytes = float_panel(s, p->groups, p->n_columns);
+	} else {
+		const unsigned most = AQZ_LUT_TABLES / s->n_codebooks;
 
-#ifdef _OPENMP
-		team = (unsigned)omp_get_num_threads();
-		me = (unsigned)omp_get_thread_num();
-#endif
-#pragma omp for schedule(static)
-		for (unsigned m = 0; m < s->n_codebooks; m++)
-			turn(p->turned + m * n * s->in_group, p->tables->values + m * n * s->in_group,
-				s->in_group, n);
-		for (uint64_t first = 0; first < p->groups; first += most) {
-			const unsigned here = (unsigned)aqz_min(most, p->groups - first);
-
-#pragma omp for schedule(static)
-			for (unsigned j = 0; j < here; j++)
-				p->kernels->tables(p->panel + j * aqz_codewords(s), p->turned,
-					p->x + (first + j) * s->in_group, 1, s);
-			look_up_panel(p, first, here, p->n_blocks * me / team, p->n_blocks * (me + 1) / team);
-			/* The panel is made anew only when all have read it. */
-#pragma omp barrier
+		p->strip_groups = aqz_ceil_div(p->groups, lut_strips(s, p->groups));
+		p->unit_groups = p->lut->unit / s->n_codebooks;
+		if (p->unit_groups >= most) {
+			p->unit_groups = (unsigned)p->strip_groups;
+		} else {
+			/* Whole units, as many as fit. */
+			p->strip_groups =
+				aqz_min(aqz_ceil_div(p->strip_groups, p->unit_groups), most / p->unit_groups) *
+				p->unit_groups;
 		}
+		p->strip_bytes = AQZ_LUT_STRIP_BYTES;
+		bytes = lut_panel(s, p->groups, p->n_columns);
 	}
+	p->n_strips = aqz_ceil_div(p->groups, p->strip_groups);
+	one = p->n_columns * p->strip_bytes;
+	p->alone =
+		n_threads <= SLICES && n_threads * one <= bytes && turned_bytes(s) <= SLICE_TURNED_BYTES;
+	p->panel_strips = aqz_min(bytes / one / (p->alone ? n_threads : 1), p->n_strips);
+	p->turned_bytes = turned_bytes(s);
 }
 
-static void directly(const product *p, unsigned n_threads)
+/* True if integers do for values with this largest magnitude. */
+static bool moderate(uint32_t largest)
 {
-	const aqz_scheme *s = &p->tables->scheme;
-	const unsigned d = aqz_codeword(s), in_group = s->in_group, out_group = s->out_group;
-
-	(void)n_threads;
-#pragma omp parallel for num_threads(n_threads) schedule(static)
-	for (uint64_t i = 0; i < p->n_blocks; i++) {
-		const block b = block_get(p->parts, i, s, p->groups);
-		float acc[AQZ_TILE_ROWS * AQZ_MAX_CODEWORD], *y = b.part->y + b.row;
-
-		memset(acc, 0, AQZ_TILE_ROWS * d * sizeof *acc);
-		for (uint64_t j = 0; j < p->groups; j += AQZ_TILE_GROUPS)
-			p->kernels->direct(acc, b.lines + j * p->line_bytes, p->x + j * in_group,
-				(unsigned)aqz_min(p->groups - j, AQZ_TILE_GROUPS), p->tables);
-		for (unsigned r = 0; r < b.n_rows; r++) {
-			const float *lanes = acc + (r / out_group) * d + (r % out_group) * in_group;
-			float sum = lanes[0];
-
-			for (unsigned g = 1; g < in_group; g++)
-				sum += lanes[g];
-			y[r] = sum;
-		}
-		scale_rows(&b, out_group);
-	}
+	return largest == 0 || (largest >= aqz_f32_bits(LEAST) && largest <= aqz_f32_bits(GREATEST));
 }
 
 void aqz_product(const aqz_product_part *parts, unsigned n_parts, const aqz_tables *tables,
-	uint64_t cols, const float *x, void *scratch, unsigned n_threads,
-	const aqz_product_kernels *kernels)
+	uint64_t cols, const float *x, size_t x_ld, unsigned n_columns, void *scratch,
+	unsigned n_threads, const aqz_product_options *options)
 {
 	const aqz_scheme *s = &tables->scheme;
-	float *padded = scratch;
+	const layout l = layout_of(s, cols, n_columns);
+	aqz_product_way way = options != NULL ? options->way : AQZ_PRODUCT_AUTO;
+	const size_t n_values = aqz_codewords(s) * aqz_codeword(s);
 	uint64_t rows = 0;
-	layout l;
-	product p = {
-		.kernels = kernels,
+	aqz_product_job p = {
+		.kernels = options != NULL && options->kernels != NULL ? options->kernels : best(),
 		.parts = parts,
 		.tables = tables,
+		.cols = cols,
 		.groups = aqz_ceil_div(cols, s->in_group),
 		.line_bytes = (size_t)s->n_codebooks * s->code_bits * (AQZ_TILE_ROWS / 8),
-		.x = padded,
+		.x = x,
+		.x_ld = x_ld,
+		.last = scratch,
+		.turned = (float *)(void *)((uint8_t *)scratch + l.turned),
+		.panel = (uint8_t *)scratch + l.panel,
 	};
+	aqz_product_job direct;
 
 	for (unsigned i = 0; i < n_parts; i++) {
 		rows += parts[i].rows;
-		p.n_blocks += blocks_of(&parts[i], s);
+		p.n_blocks += aqz_product_blocks(&parts[i], s);
 	}
-	for (unsigned i = 0;
-		 p.kernels == NULL || (kernels == NULL && aqz_product_kernels_get(i) != NULL); i++)
-		p.kernels = aqz_product_kernels_get(i);
-	l = layout_of(s, rows, cols);
-	p.turned = (float *)((uint8_t *)scratch + l.turned);
-	p.panel = (float *)((uint8_t *)scratch + l.tables);
-	memcpy(padded, x, cols * sizeof *x);
-	memset(padded + cols, 0, (p.groups * s->in_group - cols) * sizeof *x);
-	if (aqz_product_tables_pay(s, rows))
-		with_tables(&p, n_threads);
-	else
-		directly(&p, n_threads);
+	for (unsigned t = 0; t < n_columns && aqz_product_ragged(&p); t++) {
+		const uint64_t whole = (p.groups - 1) * s->in_group;
+
+		memset(p.last + t * s->in_group, 0, s->in_group * sizeof *x);
+		memcpy(p.last + t * s->in_group, x + t * x_ld + whole, (cols - whole) * sizeof *x);
+	}
+	way = way_of(s, rows, p.kernels, way);
+	n_threads = enough_threads(&p, way, n_columns, n_threads);
+	direct = p;
+	if (way == AQZ_PRODUCT_LUT16 || way == AQZ_PRODUCT_LUT8) {
+		const bool books = moderate(p.kernels->largest(tables->values, n_values));
+
+		p.lut = way == AQZ_PRODUCT_LUT16 ? &p.kernels->lut16 : &p.kernels->lut8;
+		for (unsigned t = 0; t < n_columns; t++) {
+			aqz_product_job *q =
+				books && moderate(p.kernels->largest(x + t * x_ld, cols)) ? &p : &direct;
+
+			q->column[q->n_columns++] = t;
+		}
+	} else {
+		aqz_product_job *q = way == AQZ_PRODUCT_TABLES ? &p : &direct;
+
+		for (q->n_columns = 0; q->n_columns < n_columns; q->n_columns++)
+			q->column[q->n_columns] = q->n_columns;
+	}
+	if (p.n_columns > 0) {
+		plan_strips(&p, n_threads);
+		aqz_product_with_tables(&p, n_threads);
+	}
+	if (direct.n_columns > 0)
+		aqz_product_directly(&direct, n_threads);
 }

@@ -1,47 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The kernels of products on codes: one body, compiled for each instruction set that widens it. Vectors of 16 lanes
- * gained nothing on Zen 4, where look-ups and short codewords are what counts. */
-#include "codec/product.h"
-
-#define JOIN_(a, b) a##_##b
-#define JOIN(a, b) JOIN_(a, b)
-
-typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
-
-#define VARIANT "plain"
-#define NAME(x) JOIN(x, plain)
-#define TARGET
-#define WIDTH 4
-#include "codec/product_body.h"
-#undef VARIANT
-#undef NAME
-#undef TARGET
-#undef WIDTH
+/* The variants of the product kernels that this machine runs. */
+#include "codec/product_parts.h"
 
 #if defined(__x86_64__)
-
-#define VARIANT "avx2"
-#define NAME(x) JOIN(x, avx2)
-#define TARGET __attribute__((target("avx2")))
-#define WIDTH 8
-#include "codec/product_body.h"
-#undef VARIANT
-#undef NAME
-#undef TARGET
-#undef WIDTH
-
-const aqz_product_kernels *aqz_product_kernels_get(unsigned i)
+static bool has_avx512(void)
 {
-	if (i == 0)
-		return &kernels_plain;
-	return i == 1 && __builtin_cpu_supports("avx2") ? &kernels_avx2 : NULL;
+	return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+		__builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
-
-#else
-
-const aqz_product_kernels *aqz_product_kernels_get(unsigned i)
-{
-	return i == 0 ? &kernels_plain : NULL;
-}
-
 #endif
+
+const aqz_product_kernels *aqz_product_kernels_get(unsigned i)
+{
+	const aqz_product_kernels *all[5] = {&aqz_product_kernels_scalar};
+	unsigned n = 1;
+
+#if defined(__x86_64__)
+	/* F16C, which not all compilers can ask for, is older than AVX2. The cpuid instruction itself leaves a virtual
+	 * machine: for each product that would take more time than the product. */
+	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+		all[n++] = &aqz_product_kernels_avx2;
+	if (has_avx512())
+		all[n++] = &aqz_product_kernels_avx512bw;
+	if (has_avx512() && __builtin_cpu_supports("avx512vbmi"))
+		all[n++] = &aqz_product_kernels_vbmi;
+#endif
+#if defined(__aarch64__)
+	all[n++] = &aqz_product_kernels_neon;
+#endif
+	return i < n ? all[i] : NULL;
+}

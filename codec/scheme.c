@@ -66,8 +66,7 @@ void aqz_scheme_format(char text[AQZ_SCHEME_TEXT_BYTES], const aqz_scheme *schem
 	if (scheme->codec == AQZ_CODEC_LOSSLESS)
 		snprintf(text, AQZ_SCHEME_TEXT_BYTES, "raw");
 	else if (scheme->codec == AQZ_CODEC_TRELLIS)
-		snprintf(text, AQZ_SCHEME_TEXT_BYTES, "trellis%u%s", 1u << scheme->code_bits,
-			scheme->n_codebooks != 0 ? "z" : "");
+		snprintf(text, AQZ_SCHEME_TEXT_BYTES, "trellis%u", 1u << scheme->code_bits);
 	else if (scheme->out_group == 1)
 		snprintf(text, AQZ_SCHEME_TEXT_BYTES, "%ux%ug%u", scheme->n_codebooks, scheme->code_bits,
 			scheme->in_group);
@@ -134,7 +133,7 @@ aqz_status aqz_scheme_parse_goal(aqz_scheme *out, aqz_goal *goal, const char *te
 	*goal = (aqz_goal){AQZ_GOAL_SHARED, 0};
 	if (strncmp(text, name, sizeof name - 1) != 0)
 		return aqz_scheme_parse(out, text, err);
-	*out = aqz_trellis_scheme(3, false);
+	*out = aqz_trellis_scheme(3);
 	if (*p == '\0')
 		return AQZ_OK;
 	for (size_t i = 0; *p == '@' && i < sizeof kinds / sizeof *kinds; i++) {
@@ -147,9 +146,9 @@ aqz_status aqz_scheme_parse_goal(aqz_scheme *out, aqz_goal *goal, const char *te
 			return AQZ_OK;
 		break;
 	}
-	return aqz_fail(err, AQZ_E_ARGUMENT, AQZ_NO_OFFSET,
-		"scheme", "\"%.32s\" is no scheme: it must be ectcq, ectcq@BITS (up to 32), ectcq@loss=X (up to 1) or "
-		"ectcq@slope=C",
+	return aqz_fail(err, AQZ_E_ARGUMENT, AQZ_NO_OFFSET, "scheme",
+		"\"%.32s\" is no scheme: it must be ectcq, ectcq@BITS (up to 32), ectcq@loss=X (up to 1) "
+		"or ectcq@slope=C",
 		text);
 }
 

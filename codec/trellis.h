@@ -4,7 +4,7 @@
  * Each column of a chunk's rows is one path through a trellis of 2^state_bits states (Ungerboeck 1982; Marcellin and
  * Fischer 1990). A state's lowest bit t chooses between two quantizers; the index k chosen there gives the integer
  *
- *	v = 2k + t         (zero_in_both: t = 1 has 2k - sign(k), so that both hold 0; one state: v = k)
+ *	v = 2k + t         (one state: v = k)
  *
  * and the next state from k's parity. The element is v times the step of its row and column,
  *
@@ -23,25 +23,23 @@
 #define AQZ_TRELLIS_LANES 32          /* columns that are decoded together */
 #define AQZ_TRELLIS_MAX_BUCKETS 64
 #define AQZ_TRELLIS_MAX_TABLES 32     /* pairs: one table for each t */
-#define AQZ_TRELLIS_MAX_MAGNITUDE 63  /* of an index that is no escape */
+#define AQZ_TRELLIS_MAX_MAGNITUDE 126 /* of an index that is no escape: all are above -128 */
 #define AQZ_TRELLIS_MAX_INDEX ((1 << 22) - 1) /* |k|: v is exact in binary32 */
 #define AQZ_RANS_BITS 12              /* frequencies of a table sum to 2^12 */
 #define AQZ_RANS_LEAST (UINT32_C(1) << 16) /* of a coder's state */
 #define AQZ_TRELLIS_ESCAPE (-128)     /* stands in slots for an index that has none */
 
-/* Half of a table: the frequencies of k = m and of its mirror (-m; for t = 1 without zero_in_both, -m - 1) are the
- * same. */
+/* Half of a table: the frequencies of k = m and of its mirror (-m; for t = 1, -m - 1) are the same. */
 typedef struct aqz_trellis_table {
 	uint8_t n_magnitudes;                              /* m = 0 .. n_magnitudes - 1 */
 	uint16_t frequency[AQZ_TRELLIS_MAX_MAGNITUDE + 1]; /* of each of the two */
 	uint16_t escape;                                   /* what is left of 2^12; 0 = there are no escapes */
 } aqz_trellis_table;
 
-/* The scheme that stands for state_bits and zero_in_both in a section. */
-static inline aqz_scheme aqz_trellis_scheme(unsigned state_bits, bool zero_in_both)
+/* The scheme that stands for state_bits in a section. */
+static inline aqz_scheme aqz_trellis_scheme(unsigned state_bits)
 {
-	return (aqz_scheme){.codec = AQZ_CODEC_TRELLIS, .n_codebooks = zero_in_both, .code_bits = (uint8_t)state_bits,
-		.in_group = 1, .out_group = 1};
+	return (aqz_scheme){.codec = AQZ_CODEC_TRELLIS, .code_bits = (uint8_t)state_bits, .in_group = 1, .out_group = 1};
 }
 
 /* Pairs of tables that a matrix may have: making them may not cost more than what it decodes to pays for. */
@@ -55,7 +53,6 @@ static inline unsigned aqz_trellis_max_tables(uint64_t rows, uint64_t cols)
 struct aqz_trellis_params {
 	uint64_t rows, cols;
 	uint8_t state_bits;    /* 0, 2..8 */
-	bool zero_in_both;     /* not with one state */
 	bool has_row_steps;
 	float base;            /* 2^-90 .. 2^60 */
 	int16_t bias;
@@ -76,31 +73,31 @@ static inline int aqz_trellis_bucket(const aqz_trellis_params *p, uint64_t row, 
 
 static inline int32_t aqz_trellis_value(const aqz_trellis_params *p, unsigned t, int32_t k)
 {
-	if (p->state_bits == 0)
-		return k;
-	if (t == 0)
-		return 2 * k;
-	return p->zero_in_both ? 2 * k - (k > 0) + (k < 0) : 2 * k + 1;
+	return p->state_bits == 0 ? k : 2 * k + (int32_t)t;
 }
 
-/* The place of k in a table that holds an index and its mirror as one. */
-static inline unsigned aqz_trellis_magnitude(const aqz_trellis_params *p, unsigned t, int32_t k)
+/* The place of k in a table that holds an index and its mirror as one: k = m has it at -m, but for t = 1, where m = 0
+ * has one, too, at -m - 1. */
+static inline unsigned aqz_trellis_magnitude(unsigned t, int32_t k)
 {
-	if (p->state_bits != 0 && t == 1 && !p->zero_in_both)
-		return (unsigned)(k < 0 ? -k - 1 : k);
-	return (unsigned)(k < 0 ? -k : k);
+	return (unsigned)(k < 0 ? -k - (int32_t)t : k);
 }
 
-/* True if k = m has its mirror at -m - 1, so that m = 0 has one, too; else at -m. */
-static inline bool aqz_trellis_mirrored(const aqz_trellis_params *p, unsigned t)
-{
-	return t == 1 && !p->zero_in_both;
-}
+/* Ungerboeck's codes (1982), by state bits: h0 and h1, shifted by one, which are what a state's lowest bit and an odd
+ * index do to the next state. No code has 2 states. With n states h0 is at least n / 2 and h1 below it, so that the
+ * upper half of states follows on those of t = 1. */
+static const uint8_t aqz_trellis_codes[AQZ_TRELLIS_MAX_STATE_BITS + 1][2] = {{0, 0}, {0, 0}, {05 >> 1, 02 >> 1},
+	{013 >> 1, 04 >> 1}, {023 >> 1, 04 >> 1}, {045 >> 1, 010 >> 1}, {0103 >> 1, 024 >> 1}, {0235 >> 1, 0126 >> 1},
+	{0515 >> 1, 0362 >> 1}};
 
-/* The bits of the next state that come from a state's lowest bit, and from an odd index. */
-void aqz_trellis_code(unsigned *state, unsigned *odd, unsigned state_bits);
 /* The next state after an index of parity odd. */
-unsigned aqz_trellis_next(unsigned state_bits, unsigned state, unsigned odd);
+static inline unsigned aqz_trellis_next(unsigned state_bits, unsigned state, unsigned odd)
+{
+	const uint8_t *code = aqz_trellis_codes[state_bits];
+
+	return state >> 1 ^ (state & 1 ? code[0] : 0u) ^ (odd & 1 ? code[1] : 0u);
+}
+
 /* 2^(e / 8) in binary32, correctly rounded. */
 float aqz_eighth_octave(int e);
 /* base * 2^(column_step / 8), as the decoder rounds it. */
@@ -109,15 +106,17 @@ float aqz_trellis_column_step(const aqz_trellis_params *p, uint64_t col);
 /* ---- Parameters as bytes (trellis_params.c), spec 7.3.2 */
 
 /* aqz_trellis_params_write is in codec.h. */
-/* Reads them; state_bits, zero_in_both, rows and cols are set already. Allocates the arrays. CORRUPT for anything that
+/* Reads them; state_bits, rows and cols are set already. Allocates the arrays. CORRUPT for anything that
  * the writer does not make. */
 aqz_status aqz_trellis_params_read(aqz_trellis_params *p, const uint8_t *bytes, size_t n, aqz_error *err);
 void aqz_trellis_params_free(aqz_trellis_params *p);
+/* Bits of what there is for each row. */
+uint64_t aqz_trellis_row_bits(const aqz_trellis_params *p);
 
 /* ---- A chunk's stream (trellis_stream.c), spec 7.3.3 */
 
-/* Where an index's slots in its table begin, and how many they are; 0 if it is an escape. */
-unsigned aqz_trellis_slot(unsigned *frequency, const aqz_trellis_table *t, bool mirrored, int32_t k);
+/* Where an index's slots in its table for t begin, and how many they are; 0 if it is an escape. */
+unsigned aqz_trellis_slot(unsigned *frequency, const aqz_trellis_table *table, unsigned t, int32_t k);
 
 /* What the decoding kernel needs, made once for a matrix. */
 typedef struct aqz_trellis_tables {

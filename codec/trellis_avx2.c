@@ -28,6 +28,8 @@ enum { LANES = AQZ_TRELLIS_LANES, VECTORS = 4, WIDTH = 8 };
 #define SETS64(s) SETS16(s), SETS16(s + 16), SETS16(s + 32), SETS16(s + 48)
 static const uint8_t word_of[256][8] = {SETS64(0), SETS64(64), SETS64(128), SETS64(192)};
 
+typedef __m256i vector;
+
 /* What stays the same from row to row of a block. */
 typedef struct block {
 	__m256i context[VECTORS];
@@ -40,7 +42,7 @@ typedef struct constants {
 	int32_t offset[AQZ_TRELLIS_MAX_BUCKETS]; /* of a bucket's tables in slots */
 	int last_bucket;
 	unsigned state_code, odd_code;
-	int doubled;
+	__m256i doubled; /* 1: v = 2k ... */
 } constants;
 
 INLINE __m256i offsets(__m256i sum, const constants *c)
@@ -96,19 +98,6 @@ INLINE void store(uint8_t *dst, const __m256 a[VECTORS], aqz_dtype dtype)
 	}
 }
 
-/* types: all bits of a lane, or none. */
-INLINE __m256i values(__m256i k, __m256i types, int doubled, bool zero)
-{
-	const __m256i none = _mm256_setzero_si256();
-	const __m256i v = doubled ? _mm256_slli_epi32(k, 1) : k;
-	__m256i less = types; /* minus one */
-
-	if (!zero)
-		return _mm256_sub_epi32(v, types);
-	less = _mm256_sub_epi32(_mm256_cmpgt_epi32(k, none), _mm256_cmpgt_epi32(none, k));
-	return _mm256_add_epi32(v, _mm256_and_si256(less, types));
-}
-
 INLINE void escapes(aqz_feed *f, __m256i k[VECTORS], uint32_t lanes)
 {
 	int32_t index[LANES];
@@ -125,7 +114,7 @@ INLINE void escapes(aqz_feed *f, __m256i k[VECTORS], uint32_t lanes)
 /* One row of a block. dst: its elements, or NULL. */
 INLINE void take_row(uint8_t *dst, __m256i x[VECTORS], __m256i state[VECTORS], aqz_feed *f,
 	const block *b, const constants *c, const uint32_t *slots, int row_context, float row_step,
-	aqz_dtype dtype, bool zero)
+	aqz_dtype dtype)
 {
 	const __m256i low12 = _mm256_set1_epi32(0xfff), one = _mm256_set1_epi32(1);
 	const __m256i none = _mm256_setzero_si256();
@@ -168,7 +157,8 @@ INLINE void take_row(uint8_t *dst, __m256i x[VECTORS], __m256i state[VECTORS], a
 	UNROLL
 	for (int i = 0; i < VECTORS; i++) {
 		const __m256i odd = _mm256_sub_epi32(none, _mm256_and_si256(k[i], one));
-		const __m256 v = _mm256_cvtepi32_ps(values(k[i], types[i], c->doubled, zero));
+		const __m256i doubled = _mm256_sllv_epi32(k[i], c->doubled);
+		const __m256 v = _mm256_cvtepi32_ps(_mm256_sub_epi32(doubled, types[i]));
 		__m256i next = _mm256_srli_epi32(state[i], 1);
 
 		elements[i] = _mm256_mul_ps(v, _mm256_mul_ps(b->step[i], _mm256_set1_ps(row_step)));
@@ -198,88 +188,27 @@ static TARGET void open_block(block *b, const aqz_trellis_tables *t, uint64_t co
 	}
 }
 
-typedef struct range {
-	uint64_t chunk_row, chunk_end, write_begin, write_end;
-} range;
-
-/* All rows of a block. */
-INLINE bool take_block(void *dst, uint32_t lanes[LANES], aqz_feed *f, const aqz_trellis_tables *t,
-	const constants *c, const range *r, uint64_t col, aqz_dtype dtype, bool zero)
+static TARGET void open_constants(constants *c, const aqz_trellis_params *p)
 {
-	const size_t element_bytes = dtype == AQZ_F32 ? 4 : 2;
-	const size_t row_bytes = (size_t)t->params->cols * element_bytes;
-	__m256i x[VECTORS], state[VECTORS];
-	block b;
-
-	open_block(&b, t, col);
-	UNROLL
-	for (int i = 0; i < VECTORS; i++) {
-		x[i] = _mm256_loadu_si256((const __m256i_u *)(lanes + WIDTH * i));
-		state[i] = _mm256_setzero_si256();
-	}
-	for (uint64_t row = r->chunk_row; row < r->chunk_end; row++) {
-		const bool writes = row >= r->write_begin && row < r->write_end;
-		uint8_t narrow[LANES * 4], *out = NULL;
-
-		if (!aqz_feed_row(f))
-			return false;
-		if (writes)
-			out = b.n_lanes < LANES
-				? narrow
-				: (uint8_t *)dst + (row - r->write_begin) * row_bytes + col * element_bytes;
-		take_row(out, x, state, f, &b, c, t->slots, aqz_trellis_row_context(t->params, row),
-			t->row_step[row], dtype, zero);
-		if (writes && b.n_lanes < LANES)
-			memcpy((uint8_t *)dst + (row - r->write_begin) * row_bytes + col * element_bytes,
-				narrow, b.n_lanes * element_bytes);
-	}
-	UNROLL
-	for (int i = 0; i < VECTORS; i++)
-		_mm256_storeu_si256((__m256i_u *)(lanes + WIDTH * i), x[i]);
-	return true;
-}
-
-#define BLOCK(name, dtype, zero)                                                       \
-	static TARGET bool name(void *dst, uint32_t lanes[LANES], aqz_feed *f,             \
-		const aqz_trellis_tables *t, const constants *c, const range *r, uint64_t col) \
-	{                                                                                  \
-		return take_block(dst, lanes, f, t, c, r, col, dtype, zero);                   \
-	}
-BLOCK(block_f32, AQZ_F32, false)
-BLOCK(block_f16, AQZ_F16, false)
-BLOCK(block_bf16, AQZ_BF16, false)
-BLOCK(block_f32_zero, AQZ_F32, true)
-BLOCK(block_f16_zero, AQZ_F16, true)
-BLOCK(block_bf16_zero, AQZ_BF16, true)
-
-bool TARGET aqz_trellis_decode_avx2(void *dst, const aqz_trellis_tables *t, const uint8_t *payload,
-	size_t payload_bytes, uint64_t chunk_row, uint64_t chunk_end, uint64_t write_begin,
-	uint64_t write_end)
-{
-	const aqz_trellis_params *p = t->params;
-	const range r = {chunk_row, chunk_end, write_begin, write_end};
-	uint32_t x[LANES];
-	constants c = {.last_bucket = p->n_buckets - 1, .doubled = p->state_bits != 0};
-	aqz_feed f;
-
-	if (!aqz_feed_open(&f, x, p->cols, payload, payload_bytes))
-		return false;
+	c->last_bucket = p->n_buckets - 1;
+	c->doubled = _mm256_set1_epi32(p->state_bits != 0);
 	for (unsigned i = 0; i < p->n_buckets; i++)
-		c.offset[i] = p->bucket_table[i] << (AQZ_RANS_BITS + 1);
-	aqz_trellis_code(&c.state_code, &c.odd_code, p->state_bits);
-	for (uint64_t col = 0; col < p->cols; col += LANES) {
-		bool ok;
-
-		if (t->dtype == AQZ_F32)
-			ok = (p->zero_in_both ? block_f32_zero : block_f32)(dst, x, &f, t, &c, &r, col);
-		else if (t->dtype == AQZ_F16)
-			ok = (p->zero_in_both ? block_f16_zero : block_f16)(dst, x, &f, t, &c, &r, col);
-		else
-			ok = (p->zero_in_both ? block_bf16_zero : block_bf16)(dst, x, &f, t, &c, &r, col);
-		if (!ok)
-			return false;
-	}
-	return aqz_feed_close(&f, x);
+		c->offset[i] = p->bucket_table[i] << (AQZ_RANS_BITS + 1);
+	c->state_code = aqz_trellis_codes[p->state_bits][0];
+	c->odd_code = aqz_trellis_codes[p->state_bits][1];
 }
+
+INLINE vector load(const void *p)
+{
+	return _mm256_loadu_si256(p);
+}
+
+INLINE void save(void *p, vector v)
+{
+	_mm256_storeu_si256(p, v);
+}
+
+#define DECODE aqz_trellis_decode_avx2
+#include "codec/trellis_body.h"
 
 #endif

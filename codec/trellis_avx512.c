@@ -17,6 +17,8 @@ enum { LANES = AQZ_TRELLIS_LANES, VECTORS = 2, WIDTH = 16 };
 #define UNROLL _Pragma("GCC unroll 2")
 #endif
 
+typedef __m512i vector;
+
 /* What stays the same from row to row of a block. */
 typedef struct block {
 	__m512i context[VECTORS]; /* of the columns */
@@ -30,7 +32,7 @@ typedef struct constants {
 	__m512i offset[4]; /* of a bucket's tables in slots, 16 buckets each */
 	__m512i last_bucket;
 	unsigned state_code, odd_code;
-	int doubled; /* 1: v = 2k ... */
+	__m512i doubled; /* 1: v = 2k ... */
 } constants;
 
 INLINE __m512i offsets(__m512i sum, const constants *c)
@@ -59,18 +61,6 @@ INLINE void store(uint8_t *dst, __m512 a, aqz_dtype dtype)
 	}
 }
 
-/* The values of indices in states with these lowest bits. */
-INLINE __m512i values(__m512i k, __mmask16 types, int doubled, bool zero)
-{
-	const __m512i one = _mm512_set1_epi32(1), none = _mm512_setzero_si512();
-	__m512i v = doubled ? _mm512_slli_epi32(k, 1) : k;
-
-	if (!zero)
-		return _mm512_mask_add_epi32(v, types, v, one);
-	v = _mm512_mask_sub_epi32(v, _mm512_mask_cmpgt_epi32_mask(types, k, none), v, one);
-	return _mm512_mask_add_epi32(v, _mm512_mask_cmplt_epi32_mask(types, k, none), v, one);
-}
-
 INLINE void escapes(aqz_feed *f, __m512i k[VECTORS], uint32_t lanes)
 {
 	int32_t index[LANES];
@@ -87,7 +77,7 @@ INLINE void escapes(aqz_feed *f, __m512i k[VECTORS], uint32_t lanes)
 /* One row of a block. dst: its elements, or NULL. */
 INLINE void take_row(uint8_t *dst, __m512i x[VECTORS], __m512i state[VECTORS], aqz_feed *f,
 	const block *b, const constants *c, const uint32_t *slots, int row_context, float row_step,
-	aqz_dtype dtype, bool zero)
+	aqz_dtype dtype)
 {
 	const __m512i low12 = _mm512_set1_epi32(0xfff), one = _mm512_set1_epi32(1);
 	const size_t element_bytes = dtype == AQZ_F32 ? 4 : 2;
@@ -127,7 +117,9 @@ INLINE void take_row(uint8_t *dst, __m512i x[VECTORS], __m512i state[VECTORS], a
 		__m512i next = _mm512_srli_epi32(state[i], 1);
 
 		if (dst != NULL) {
-			const __m512 v = _mm512_cvtepi32_ps(values(k[i], types[i], c->doubled, zero));
+			const __m512i doubled = _mm512_sllv_epi32(k[i], c->doubled);
+			const __m512 v =
+				_mm512_cvtepi32_ps(_mm512_mask_add_epi32(doubled, types[i], doubled, one));
 			const __m512 step = _mm512_mul_ps(b->step[i], _mm512_set1_ps(row_step));
 
 			store(dst + (size_t)i * WIDTH * element_bytes, _mm512_mul_ps(v, step), dtype);
@@ -156,93 +148,31 @@ static TARGET void open_block(block *b, const aqz_trellis_tables *t, uint64_t co
 	}
 }
 
-typedef struct range {
-	uint64_t chunk_row, chunk_end, write_begin, write_end;
-} range;
-
-/* All rows of a block. */
-INLINE bool take_block(void *dst, uint32_t lanes[LANES], aqz_feed *f, const aqz_trellis_tables *t,
-	const constants *c, const range *r, uint64_t col, aqz_dtype dtype, bool zero)
+static TARGET void open_constants(constants *c, const aqz_trellis_params *p)
 {
-	const size_t element_bytes = dtype == AQZ_F32 ? 4 : 2;
-	const size_t row_bytes = (size_t)t->params->cols * element_bytes;
-	__m512i x[VECTORS], state[VECTORS];
-	block b;
-
-	open_block(&b, t, col);
-	UNROLL
-	for (int i = 0; i < VECTORS; i++) {
-		x[i] = _mm512_loadu_si512(lanes + WIDTH * i);
-		state[i] = _mm512_setzero_si512();
-	}
-	for (uint64_t row = r->chunk_row; row < r->chunk_end; row++) {
-		const bool writes = row >= r->write_begin && row < r->write_end;
-		uint8_t narrow[LANES * 4], *out = NULL;
-
-		if (!aqz_feed_row(f))
-			return false;
-		if (writes)
-			out = b.n_lanes < LANES
-				? narrow
-				: (uint8_t *)dst + (row - r->write_begin) * row_bytes + col * element_bytes;
-		take_row(out, x, state, f, &b, c, t->slots, aqz_trellis_row_context(t->params, row),
-			t->row_step[row], dtype, zero);
-		if (writes && b.n_lanes < LANES)
-			memcpy((uint8_t *)dst + (row - r->write_begin) * row_bytes + col * element_bytes,
-				narrow, b.n_lanes * element_bytes);
-	}
-	UNROLL
-	for (int i = 0; i < VECTORS; i++)
-		_mm512_storeu_si512(lanes + WIDTH * i, x[i]);
-	return true;
-}
-
-#define BLOCK(name, dtype, zero)                                                       \
-	static TARGET bool name(void *dst, uint32_t lanes[LANES], aqz_feed *f,             \
-		const aqz_trellis_tables *t, const constants *c, const range *r, uint64_t col) \
-	{                                                                                  \
-		return take_block(dst, lanes, f, t, c, r, col, dtype, zero);                   \
-	}
-BLOCK(block_f32, AQZ_F32, false)
-BLOCK(block_f16, AQZ_F16, false)
-BLOCK(block_bf16, AQZ_BF16, false)
-BLOCK(block_f32_zero, AQZ_F32, true)
-BLOCK(block_f16_zero, AQZ_F16, true)
-BLOCK(block_bf16_zero, AQZ_BF16, true)
-
-bool TARGET aqz_trellis_decode_avx512(void *dst, const aqz_trellis_tables *t,
-	const uint8_t *payload, size_t payload_bytes, uint64_t chunk_row, uint64_t chunk_end,
-	uint64_t write_begin, uint64_t write_end)
-{
-	const aqz_trellis_params *p = t->params;
-	const range r = {chunk_row, chunk_end, write_begin, write_end};
 	int32_t offset[AQZ_TRELLIS_MAX_BUCKETS] = {0};
-	uint32_t x[LANES];
-	constants c;
-	aqz_feed f;
 
-	if (!aqz_feed_open(&f, x, p->cols, payload, payload_bytes))
-		return false;
 	for (unsigned i = 0; i < p->n_buckets; i++)
 		offset[i] = p->bucket_table[i] << (AQZ_RANS_BITS + 1);
 	for (int i = 0; i < 4; i++)
-		c.offset[i] = _mm512_loadu_si512(offset + 16 * i);
-	c.last_bucket = _mm512_set1_epi32(p->n_buckets - 1);
-	c.doubled = p->state_bits != 0;
-	aqz_trellis_code(&c.state_code, &c.odd_code, p->state_bits);
-	for (uint64_t col = 0; col < p->cols; col += LANES) {
-		bool ok;
-
-		if (t->dtype == AQZ_F32)
-			ok = (p->zero_in_both ? block_f32_zero : block_f32)(dst, x, &f, t, &c, &r, col);
-		else if (t->dtype == AQZ_F16)
-			ok = (p->zero_in_both ? block_f16_zero : block_f16)(dst, x, &f, t, &c, &r, col);
-		else
-			ok = (p->zero_in_both ? block_bf16_zero : block_bf16)(dst, x, &f, t, &c, &r, col);
-		if (!ok)
-			return false;
-	}
-	return aqz_feed_close(&f, x);
+		c->offset[i] = _mm512_loadu_si512(offset + 16 * i);
+	c->last_bucket = _mm512_set1_epi32(p->n_buckets - 1);
+	c->doubled = _mm512_set1_epi32(p->state_bits != 0);
+	c->state_code = aqz_trellis_codes[p->state_bits][0];
+	c->odd_code = aqz_trellis_codes[p->state_bits][1];
 }
+
+INLINE vector load(const void *p)
+{
+	return _mm512_loadu_si512(p);
+}
+
+INLINE void save(void *p, vector v)
+{
+	_mm512_storeu_si512(p, v);
+}
+
+#define DECODE aqz_trellis_decode_avx512
+#include "codec/trellis_body.h"
 
 #endif

@@ -4,7 +4,7 @@
 
 #include "codec/trellis.h"
 
-enum { LANES = AQZ_TRELLIS_LANES, PARAM_ZERO_IN_BOTH = 1, LEAST_PARAM_BYTES = 9 };
+enum { LANES = AQZ_TRELLIS_LANES, LEAST_PARAM_BYTES = 9 };
 
 static aqz_status corrupt(aqz_error *err, const char *where, const char *text)
 {
@@ -14,19 +14,16 @@ static aqz_status corrupt(aqz_error *err, const char *where, const char *text)
 static aqz_status params_read(
 	aqz_scheme *out, const uint8_t params[AQZ_CODEC_PARAMS_BYTES], aqz_error *err)
 {
-	const unsigned bits = params[0], flags = params[1];
+	const unsigned bits = params[0];
 
-	for (int i = 2; i < AQZ_CODEC_PARAMS_BYTES; i++)
+	for (int i = 1; i < AQZ_CODEC_PARAMS_BYTES; i++)
 		if (params[i] != 0)
 			return aqz_fail(err, AQZ_E_UNSUPPORTED, AQZ_NO_OFFSET, "params",
 				"a reserved parameter of the trellis codec is not 0");
-	if ((flags & ~(unsigned)PARAM_ZERO_IN_BOTH) != 0)
-		return aqz_fail(err, AQZ_E_UNSUPPORTED, AQZ_NO_OFFSET, "params",
-			"a reserved flag of the trellis codec is set");
-	if (bits == 1 || bits > AQZ_TRELLIS_MAX_STATE_BITS || (bits == 0 && flags != 0))
+	if (bits == 1 || bits > AQZ_TRELLIS_MAX_STATE_BITS)
 		return aqz_fail(err, AQZ_E_CORRUPT, AQZ_NO_OFFSET, "params",
-			"there is no trellis of 2^%u states with flags %u", bits, flags);
-	*out = aqz_trellis_scheme(bits, flags != 0);
+			"there is no trellis of 2^%u states", bits);
+	*out = aqz_trellis_scheme(bits);
 	return AQZ_OK;
 }
 
@@ -34,7 +31,6 @@ static void params_write(uint8_t params[AQZ_CODEC_PARAMS_BYTES], const aqz_schem
 {
 	memset(params, 0, AQZ_CODEC_PARAMS_BYTES);
 	params[0] = scheme->code_bits;
-	params[1] = scheme->n_codebooks;
 }
 
 /* The one reference, for all rows, to one string of bytes. */
@@ -125,7 +121,6 @@ static aqz_status decoder_create(void **out, const aqz_view *view, const aqz_par
 	d->params.rows = view->rows;
 	d->params.cols = view->cols;
 	d->params.state_bits = view->scheme.code_bits;
-	d->params.zero_in_both = view->scheme.n_codebooks != 0;
 	AQZ_TRY(aqz_trellis_params_read(&d->params, params->data, (size_t)params->cols, err));
 	AQZ_TRY(aqz_trellis_tables_make(&d->tables, &d->params, view->dtype, err));
 	*out = d;

@@ -9,18 +9,18 @@ enum { LANES = AQZ_TRELLIS_LANES, SLOTS = 1 << AQZ_RANS_BITS };
 
 /* ---- Tables */
 
-static void fill_slots(uint32_t *slots, const aqz_trellis_table *t, bool mirrored)
+static void fill_slots(uint32_t *slots, const aqz_trellis_table *table, unsigned t)
 {
-	const int n = t->n_magnitudes;
+	const int n = table->n_magnitudes;
 
-	for (int k = mirrored ? -n : 1 - n; k < n; k++) {
-		const uint32_t f = t->frequency[k >= 0 ? k : -k - mirrored];
+	for (int k = t == 1 ? -n : 1 - n; k < n; k++) {
+		const uint32_t f = table->frequency[aqz_trellis_magnitude(t, k)];
 
 		for (uint32_t i = 0; i < f; i++)
 			*slots++ = i | (f - 1) << 12 | (uint32_t)k << 24;
 	}
-	for (uint32_t i = 0; i < t->escape; i++)
-		*slots++ = i | (uint32_t)(t->escape - 1) << 12 | (uint32_t)AQZ_TRELLIS_ESCAPE << 24;
+	for (uint32_t i = 0; i < table->escape; i++)
+		*slots++ = i | (uint32_t)(table->escape - 1) << 12 | (uint32_t)AQZ_TRELLIS_ESCAPE << 24;
 }
 
 aqz_status aqz_trellis_tables_make(
@@ -37,7 +37,7 @@ aqz_status aqz_trellis_tables_make(
 	}
 	for (unsigned i = 0; i < p->n_tables; i++)
 		for (unsigned s = 0; s < (p->state_bits == 0 ? 1 : 2); s++)
-			fill_slots(t->slots + (i * 2 + s) * SLOTS, &p->tables[i][s], aqz_trellis_mirrored(p, s));
+			fill_slots(t->slots + (i * 2 + s) * SLOTS, &p->tables[i][s], s);
 	for (uint64_t j = 0; j < p->cols; j++) {
 		t->column_step[j] = aqz_trellis_column_step(p, j);
 		t->column_context[j] = (int16_t)(2 * p->column_size[j] - p->column_step[j]);

@@ -7,7 +7,7 @@
 
 enum { HEADER_BYTES = 9, FLAG_ROW_STEPS = 1 };
 /* Rice codes: a unary part of UNARY ones at most stands for RAW_BITS bits as they are. */
-enum { UNARY = 15, RAW_BITS = 9, RICE_BITS = 3 };
+enum { UNARY = 15, RAW_BITS = 9, RICE_BITS = 3, MAGNITUDE_BITS = 7 };
 enum { MAX_Q = 96, FIRST_Q = 12, STEP_Q = 8 };
 
 static aqz_status corrupt(aqz_error *err, const char *text)
@@ -31,40 +31,41 @@ typedef struct coded_table {
 	uint8_t q[AQZ_TRELLIS_MAX_MAGNITUDE + 2]; /* the escape's, if there is one, is the last */
 } coded_table;
 
-static unsigned copies(unsigned m, bool mirrored)
+/* How many indices a magnitude stands for. */
+static unsigned copies(unsigned m, unsigned t)
 {
-	return m > 0 || mirrored ? 2 : 1;
+	return m > 0 || t == 1 ? 2 : 1;
 }
 
 /* The frequencies of a table: one for each index, and what is left shared out by weight, the
  * fractions carried on to the next magnitude. The sums are below 2^20 and the products below 2^26. */
-static void expand(aqz_trellis_table *t, const coded_table *c, bool mirrored)
+static void expand(aqz_trellis_table *table, const coded_table *c, unsigned t)
 {
 	const unsigned n = c->n_magnitudes;
 	uint32_t sum = 0, n_indices = 0, carry = 0, room;
 
 	for (unsigned m = 0; m < n; m++) {
-		sum += copies(m, mirrored) * weights[c->q[m]];
-		n_indices += copies(m, mirrored);
+		sum += copies(m, t) * weights[c->q[m]];
+		n_indices += copies(m, t);
 	}
 	if (c->escape) {
 		sum += weights[c->q[n]];
 		n_indices++;
 	}
 	room = (1u << AQZ_RANS_BITS) - n_indices;
-	memset(t, 0, sizeof *t);
-	t->n_magnitudes = (uint8_t)n;
+	memset(table, 0, sizeof *table);
+	table->n_magnitudes = (uint8_t)n;
 	for (unsigned m = 0; m < n; m++) {
-		const uint32_t part = copies(m, mirrored) * weights[c->q[m]] * room + carry;
-		const uint32_t each = copies(m, mirrored) * sum;
+		const uint32_t part = copies(m, t) * weights[c->q[m]] * room + carry;
+		const uint32_t each = copies(m, t) * sum;
 
-		t->frequency[m] = (uint16_t)(1 + part / each);
+		table->frequency[m] = (uint16_t)(1 + part / each);
 		carry = part % each;
 	}
 	if (c->escape) /* all of the weights are used up: the division leaves nothing */
-		t->escape = (uint16_t)(1 + (weights[c->q[n]] * room + carry) / sum);
+		table->escape = (uint16_t)(1 + (weights[c->q[n]] * room + carry) / sum);
 	else if (carry != 0) /* one is left, and there is one index without a mirror to take it */
-		t->frequency[0]++;
+		table->frequency[0]++;
 }
 
 /* The coded form that comes nearest. A frequency of 1 is what every index has. */
@@ -176,30 +177,55 @@ static int unzigzag(unsigned z)
 
 /* ---- Arrays of exponents */
 
-static void put_array(bit_writer *w, const int8_t *v, uint64_t n)
+/* The form that takes the fewest bits; returns how many the values take. */
+static uint64_t choose_form(int *best_centre, unsigned *best_rice, const int8_t *v, uint64_t n)
 {
 	uint64_t counts[256] = {0}, best_bits = UINT64_MAX;
-	int best_centre = 0;
-	unsigned best_rice = 0;
+	int low = 127, high = -128;
 
-	for (uint64_t i = 0; i < n; i++)
+	for (uint64_t i = 0; i < n; i++) {
 		counts[v[i] + 128]++;
-	for (int centre = -128; centre < 128; centre++)
+		low = v[i] < low ? v[i] : low;
+		high = v[i] > high ? v[i] : high;
+	}
+	/* A centre that is beyond all of them is no better than the one next to it. */
+	for (int centre = low; centre <= high; centre++)
 		for (unsigned rice = 0; rice < 1 << RICE_BITS; rice++) {
 			uint64_t bits = 0;
 
-			for (int k = 0; k < 256; k++)
-				bits += counts[k] * rice_bits(zigzag(k - 128 - centre), rice);
+			for (int k = low; k <= high; k++)
+				bits += counts[k + 128] * rice_bits(zigzag(k - centre), rice);
 			if (bits < best_bits) {
 				best_bits = bits;
-				best_centre = centre;
-				best_rice = rice;
+				*best_centre = centre;
+				*best_rice = rice;
 			}
 		}
+	return best_bits;
+}
+
+static void put_array(bit_writer *w, const int8_t *v, uint64_t n)
+{
+	int best_centre = 0;
+	unsigned best_rice = 0;
+
+	choose_form(&best_centre, &best_rice, v, n);
 	put(w, (unsigned)best_centre & 0xff, 8);
 	put(w, best_rice, RICE_BITS);
 	for (uint64_t i = 0; i < n; i++)
 		put_rice(w, zigzag(v[i] - best_centre), best_rice);
+}
+
+uint64_t aqz_trellis_row_bits(const aqz_trellis_params *p)
+{
+	uint64_t bits;
+	int centre;
+	unsigned rice;
+
+	bits = choose_form(&centre, &rice, p->row_size, p->rows);
+	if (p->has_row_steps)
+		bits += choose_form(&centre, &rice, p->row_step, p->rows);
+	return bits;
 }
 
 static bool get_array(bit_reader *r, int8_t *v, uint64_t n)
@@ -246,8 +272,7 @@ static aqz_status writable(const aqz_trellis_params *p, aqz_error *err)
 {
 	const char *text = fault(p);
 
-	if (p->state_bits == 1 || p->state_bits > AQZ_TRELLIS_MAX_STATE_BITS ||
-		(p->state_bits == 0 && p->zero_in_both))
+	if (p->state_bits == 1 || p->state_bits > AQZ_TRELLIS_MAX_STATE_BITS)
 		text = "there is no such trellis";
 	for (unsigned i = 0; text == NULL && i < p->n_buckets; i++) {
 		const unsigned before = i == 0 ? 0 : p->bucket_table[i - 1];
@@ -260,53 +285,62 @@ static aqz_status writable(const aqz_trellis_params *p, aqz_error *err)
 	for (unsigned i = 0; text == NULL && i < p->n_tables; i++)
 		for (unsigned t = 0; t < table_sets(p); t++)
 			if (!table_possible(&p->tables[i][t]))
-				text = "a table has not 1 to 64 magnitudes";
+				text = "a table has not 1 to 127 magnitudes";
 	if (text != NULL)
 		return aqz_fail(err, AQZ_E_ARGUMENT, AQZ_NO_OFFSET, "trellis", "%s", text);
 	return AQZ_OK;
 }
 
-static void put_tables(bit_writer *w, aqz_trellis_params *p)
+/* The Rice parameter by which numbers that came so often take the fewest bits. */
+static unsigned best_rice_of(const unsigned *counts, unsigned n)
 {
-	unsigned best_rice = 0, best_bits = UINT32_MAX;
+	unsigned best = 0, best_bits = UINT32_MAX;
 
-	for (unsigned rice = 0; rice <= 1 << RICE_BITS; rice++) {
-		/* The last time round, it is known: writes. */
-		const bool writes = rice == 1 << RICE_BITS;
+	for (unsigned rice = 0; rice < 1 << RICE_BITS; rice++) {
 		unsigned bits = 0;
 
-		if (writes)
-			put(w, best_rice, RICE_BITS);
-		for (unsigned i = 0; i < p->n_tables; i++)
-			for (unsigned t = 0; t < table_sets(p); t++) {
-				coded_table c;
-
-				reduce(&c, &p->tables[i][t]);
-				if (writes) {
-					put(w, c.n_magnitudes - 1, 6);
-					put(w, c.escape, 1);
-					expand(&p->tables[i][t], &c, aqz_trellis_mirrored(p, t));
-				}
-				for (unsigned m = 0; m < c.n_magnitudes + c.escape; m++) {
-					const unsigned z = zigzag(c.q[m] - predicted_q(&c, m));
-
-					if (writes)
-						put_rice(w, z, best_rice);
-					else
-						bits += rice_bits(z, rice);
-				}
-			}
-		if (!writes && bits < best_bits) {
+		for (unsigned z = 0; z < n; z++)
+			bits += counts[z] * rice_bits(z, rice);
+		if (bits < best_bits) {
 			best_bits = bits;
-			best_rice = rice;
+			best = rice;
 		}
 	}
+	return best;
+}
+
+/* Leaves the tables as they will be read. */
+static void put_tables(bit_writer *w, aqz_trellis_params *p)
+{
+	coded_table coded[AQZ_TRELLIS_MAX_TABLES][2];
+	unsigned counts[2 * MAX_Q + 2] = {0}, rice;
+
+	for (unsigned i = 0; i < p->n_tables; i++)
+		for (unsigned t = 0; t < table_sets(p); t++) {
+			coded_table *c = &coded[i][t];
+
+			reduce(c, &p->tables[i][t]);
+			expand(&p->tables[i][t], c, t);
+			for (unsigned m = 0; m < c->n_magnitudes + c->escape; m++)
+				counts[zigzag(c->q[m] - predicted_q(c, m))]++;
+		}
+	rice = best_rice_of(counts, sizeof counts / sizeof *counts);
+	put(w, rice, RICE_BITS);
+	for (unsigned i = 0; i < p->n_tables; i++)
+		for (unsigned t = 0; t < table_sets(p); t++) {
+			const coded_table *c = &coded[i][t];
+
+			put(w, c->n_magnitudes - 1, MAGNITUDE_BITS);
+			put(w, c->escape, 1);
+			for (unsigned m = 0; m < c->n_magnitudes + c->escape; m++)
+				put_rice(w, zigzag(c->q[m] - predicted_q(c, m)), rice);
+		}
 }
 
 void aqz_trellis_geometry(
 	aqz_scheme *scheme, uint64_t *rows, uint64_t *cols, const aqz_trellis_params *p)
 {
-	*scheme = aqz_trellis_scheme(p->state_bits, p->zero_in_both);
+	*scheme = aqz_trellis_scheme(p->state_bits);
 	*rows = p->rows;
 	*cols = p->cols;
 }
@@ -347,9 +381,11 @@ static bool get_tables(bit_reader *r, aqz_trellis_params *p)
 
 	for (unsigned i = 0; i < p->n_tables; i++)
 		for (unsigned t = 0; t < table_sets(p); t++) {
-			coded_table c = {.n_magnitudes = get(r, 6) + 1};
+			coded_table c = {.n_magnitudes = get(r, MAGNITUDE_BITS) + 1};
 
 			c.escape = get(r, 1) != 0;
+			if (c.n_magnitudes > AQZ_TRELLIS_MAX_MAGNITUDE + 1)
+				return false;
 			for (unsigned m = 0; m < c.n_magnitudes + c.escape; m++) {
 				const int q = predicted_q(&c, m) + unzigzag(get_rice(r, rice));
 
@@ -357,7 +393,7 @@ static bool get_tables(bit_reader *r, aqz_trellis_params *p)
 					return false;
 				c.q[m] = (uint8_t)q;
 			}
-			expand(&p->tables[i][t], &c, aqz_trellis_mirrored(p, t));
+			expand(&p->tables[i][t], &c, t);
 		}
 	return !r->failed;
 }

@@ -8,21 +8,21 @@
 
 enum { LANES = AQZ_TRELLIS_LANES, WORDS_PER_INDEX = 4 };
 
-unsigned aqz_trellis_slot(unsigned *frequency, const aqz_trellis_table *t, bool mirrored, int32_t k)
+unsigned aqz_trellis_slot(unsigned *frequency, const aqz_trellis_table *table, unsigned t, int32_t k)
 {
-	const int32_t m = k >= 0 ? k : -k - mirrored;
+	const int32_t m = (int32_t)aqz_trellis_magnitude(t, k);
 	unsigned start = 0;
 
-	if (m >= t->n_magnitudes) {
+	if (m >= table->n_magnitudes) {
 		*frequency = 0;
-		return (1u << AQZ_RANS_BITS) - t->escape;
+		return (1u << AQZ_RANS_BITS) - table->escape;
 	}
-	*frequency = t->frequency[m];
+	*frequency = table->frequency[m];
 	/* Lowest index first: from the largest magnitude to m's, then all below 0, then those up to k. */
-	for (int32_t i = t->n_magnitudes - 1; i > (k < 0 ? m : -1); i--)
-		start += i > 0 || mirrored ? t->frequency[i] : 0;
+	for (int32_t i = table->n_magnitudes - 1; i > (k < 0 ? m : -1); i--)
+		start += i > 0 || t == 1 ? table->frequency[i] : 0;
 	for (int32_t i = 0; k > 0 && i < k; i++)
-		start += t->frequency[i];
+		start += table->frequency[i];
 	return start;
 }
 
@@ -33,7 +33,7 @@ typedef struct symbol {
 
 typedef struct coder {
 	const aqz_trellis_params *params;
-	symbol (*symbols)[2][2 * AQZ_TRELLIS_MAX_MAGNITUDE + 3]; /* of k = -64 .. 63, and the escape */
+	symbol (*symbols)[2][2 * AQZ_TRELLIS_MAX_MAGNITUDE + 3]; /* of k = -127 .. 126, and the escape */
 	uint16_t *words;										 /* the last first */
 	size_t n, capacity;
 	uint32_t *types; /* of a block's rows: bit l is the lowest bit of lane l's state */
@@ -55,8 +55,7 @@ static bool fill_symbols(coder *c)
 
 			for (int k = -ZERO; k < ZERO; k++) {
 				unsigned frequency;
-				const unsigned start =
-					aqz_trellis_slot(&frequency, table, aqz_trellis_mirrored(p, t), k);
+				const unsigned start = aqz_trellis_slot(&frequency, table, t, k);
 
 				s[k + ZERO] = (symbol){(uint16_t)start, (uint16_t)frequency};
 			}
@@ -80,9 +79,8 @@ static bool is_escape(const coder *c, uint64_t row, uint64_t col, unsigned type,
 {
 	const aqz_trellis_params *p = c->params;
 	const aqz_trellis_table *t = &p->tables[p->bucket_table[aqz_trellis_bucket(p, row, col)]][type];
-	const int32_t m = k >= 0 ? k : -k - aqz_trellis_mirrored(p, type);
 
-	return m >= t->n_magnitudes;
+	return aqz_trellis_magnitude(type, k) >= t->n_magnitudes;
 }
 
 /* The types of a block's indices. False if one cannot be coded: too large, or an escape where the

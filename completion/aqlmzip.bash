@@ -52,7 +52,10 @@ _aqlmzip() {
 			--chat-form --system --stop --ignore-end --context --tokenizer -T --threads -M --memory -q --quiet
 			-v --verbose --json'
 		;;
-	bench) options='-s --scheme --size -e --effort -T --threads -q --quiet --json' ;;
+	bench)
+		options='--only -s --scheme --size -e --effort --shapes --full --table-bits --seconds -T --threads -M --memory
+			-q --quiet --json'
+		;;
 	export)
 		options='-o --output --format -d --dtype --tokenizer --shard-bytes -T --threads -M --memory -f --force
 			-q --quiet -v --verbose'
@@ -100,6 +103,18 @@ _aqlmzip() {
 		mapfile -t COMPREPLY < <(compgen -W 'f16 bf16 f32' -- "$cur")
 		return
 		;;
+	--only)
+		mapfile -t COMPREPLY < <(compgen -W 'codec kernels' -- "$cur")
+		return
+		;;
+	--table-bits)
+		mapfile -t COMPREPLY < <(compgen -W '8 16 32' -- "$cur")
+		return
+		;;
+	--shapes)
+		mapfile -t COMPREPLY < <(compgen -W 'llama-2-7b llama-2-70b llama-3-8b' -- "$cur")
+		return
+		;;
 	--format)
 		mapfile -t COMPREPLY < <(compgen -W 'hf' -- "$cur")
 		return
@@ -123,7 +138,7 @@ _aqlmzip() {
 	--bits | -b | --slope | --tensors | --tensor | -t | --rows | -r | --seed | --train-vectors | \
 		--threads | -T | --memory | -M | --id | --size | --length | -l | --windows | -w | \
 		--tokens | --importance-tokens | --documents | --prompt | -p | --max-tokens | --temperature | --top-k | \
-		--top-p | --min-p | --system | --stop | --context | --shard-bytes) return ;;
+		--top-p | --min-p | --system | --stop | --context | --shard-bytes | --seconds) return ;;
 	esac
 
 	if [[ $cur == -* ]]; then

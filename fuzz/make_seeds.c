@@ -8,6 +8,7 @@
 #include "fuzz/seeds_gguf.h"
 #include "fuzz/seeds_safetensors.h"
 #include "fuzz/seeds_tokenizer.h"
+#include "fuzz/seeds_trellis.h"
 #include "tests/bad_files.h"
 
 static bool failed;
@@ -81,6 +82,7 @@ int main(int argc, char **argv)
 	failed = !seeds_gguf(argv[1]) || failed;
 	failed = !seeds_config(argv[1]) || failed;
 	failed = !seeds_tokenizer(argv[1]) || failed;
+	failed = !seeds_trellis(argv[1]) || failed;
 	if (failed)
 		fprintf(stderr, "make_seeds: a seed could not be written\n");
 	return failed ? 1 : 0;

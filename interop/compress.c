@@ -3,13 +3,25 @@
  * tensor, so that memory is that of one tensor and a reader of a pipe has config and tokenizer
  * before the weights. */
 #include "format/writer.h"
-#include "interop/encode.h"
+#include "interop/crew.h"
 
 #include <stdio.h> /* snprintf */
+
+/* Trellis tensors that are coded before their turn, for each that is at the same time. */
+#define AHEAD 8
+
+/* Those that are coded already. */
+typedef struct ahead {
+	uint32_t n, next;
+	uint32_t *entries; /* [n] */
+	aqz_trellis_matrix *matrices;
+	aqz_measured *measured;
+} ahead;
 
 typedef struct compress_job {
 	aqz_coder coder;
 	aqz_writer *writer;
+	ahead ahead;
 } compress_job;
 
 static aqz_status copy_range(
@@ -93,6 +105,72 @@ static aqz_status write_trellis(compress_job *job, const aqz_plan_entry *e, aqz_
 		job->writer, &d, &m->params, m->index, aqz_trellis_chunk_rows(e->tensor), err);
 }
 
+static void ahead_free(ahead *a)
+{
+	for (uint32_t i = 0; i < a->n; i++)
+		aqz_trellis_matrix_free(&a->matrices[i]);
+	free(a->entries);
+	free(a->matrices);
+	free(a->measured);
+	*a = (ahead){0};
+}
+
+static aqz_status code_ahead(void *ahead_, aqz_coder *c, uint32_t entry, uint32_t i, aqz_error *err)
+{
+	ahead *a = ahead_;
+
+	return aqz_coder_trellis(&a->matrices[i], &a->measured[i], c, entry, err);
+}
+
+/* Codes an entry, and others of the next ones: as many as a crew has work for, and as may wait. */
+static aqz_status fill_ahead(compress_job *job, uint32_t entry, aqz_error *err)
+{
+	const aqz_plan *plan = job->coder.plan;
+	ahead *a = &job->ahead;
+	const uint32_t most = plan->n_crew > 1 ? AHEAD * plan->n_crew : 1;
+	uint64_t n_bytes = 0;
+	aqz_status status = AQZ_OK;
+
+	ahead_free(a);
+	a->entries = calloc(most, sizeof *a->entries);
+	a->matrices = calloc(most, sizeof *a->matrices);
+	a->measured = calloc(most, sizeof *a->measured);
+	if (a->entries == NULL || a->matrices == NULL || a->measured == NULL)
+		return aqz_fail_nomem(err, most * sizeof *a->matrices);
+	for (uint32_t i = entry; i < plan->n_entries && a->n < most; i++) {
+		const uint64_t own = 4 * plan->entries[i].tensor->n_elements;
+
+		if (plan->entries[i].scheme.codec != AQZ_CODEC_TRELLIS ||
+			(i > entry && !aqz_crew_has(plan, i)))
+			continue;
+		if (a->n > 0 && (n_bytes + own > AQZ_CREW_AHEAD_BYTES || !aqz_crew_has(plan, entry)))
+			break;
+		n_bytes += own;
+		a->entries[a->n++] = i;
+	}
+	AQZ_TRY(aqz_crew_run(&job->coder, a->entries, a->n, code_ahead, a, err));
+out:
+	return status;
+}
+
+/* The next one of those. */
+static aqz_status take_ahead(aqz_trellis_matrix *m, aqz_measured *measured, compress_job *job,
+	uint32_t entry, aqz_error *err)
+{
+	ahead *a = &job->ahead;
+	aqz_status status = AQZ_OK;
+
+	if (a->next == a->n)
+		AQZ_TRY(fill_ahead(job, entry, err));
+	*m = a->matrices[a->next];
+	*measured = a->measured[a->next];
+	a->matrices[a->next++] = (aqz_trellis_matrix){0};
+	if (m->index != NULL)
+		aqz_coder_trellis_missed(&job->coder, entry, m);
+out:
+	return status;
+}
+
 static aqz_status write_tensor(compress_job *job, uint32_t entry, aqz_error *err)
 {
 	aqz_status status = AQZ_OK;
@@ -106,7 +184,7 @@ static aqz_status write_tensor(compress_job *job, uint32_t entry, aqz_error *err
 	if (o->tensor != NULL)
 		o->tensor(o->user, e->tensor, &e->scheme, NULL);
 	if (e->scheme.codec == AQZ_CODEC_TRELLIS)
-		AQZ_TRY(aqz_coder_trellis(&m, &measured, c, entry, err));
+		AQZ_TRY(take_ahead(&m, &measured, job, entry, err));
 	else if (e->scheme.codec != AQZ_CODEC_LOSSLESS)
 		AQZ_TRY(aqz_coder_encode(&a, &measured, c, entry, err));
 	aqz_coder_release(c, entry);
@@ -124,7 +202,8 @@ static aqz_status write_tensor(compress_job *job, uint32_t entry, aqz_error *err
 	else
 		AQZ_TRY(coded ? write_additive(job, e, &a, &measured, err)
 					  : write_lossless(job, e->tensor, &measured, err));
-	c->done_bytes += e->tensor->n_bytes;
+	if (e->scheme.codec != AQZ_CODEC_TRELLIS) /* the crew counts */
+		c->done_bytes += e->tensor->n_bytes;
 	if (o->tensor != NULL)
 		o->tensor(o->user, e->tensor, coded ? &e->scheme : &raw, &measured);
 	AQZ_TRY(aqz_coder_tell(c, 0, err));
@@ -153,6 +232,7 @@ aqz_status aqz_plan_run(const aqz_plan *plan, const aqz_io *out, uint64_t *n_byt
 	AQZ_TRY(aqz_writer_finish(job.writer, n_bytes, err));
 out:
 	aqz_writer_close(job.writer);
+	ahead_free(&job.ahead);
 	aqz_coder_close(&job.coder);
 	return status;
 }

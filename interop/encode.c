@@ -8,14 +8,19 @@ aqz_status aqz_coder_open(aqz_coder *c, const aqz_plan *plan, aqz_error *err)
 {
 	aqz_status status = AQZ_OK;
 
-	*c = (aqz_coder){.plan = plan};
+	*c = (aqz_coder){.plan = plan,
+		.n_threads = plan->opt.n_threads,
+		.limit_bytes = plan->opt.memlimit_bytes};
 	c->step = malloc(AQZ_STEP_BYTES);
 	c->books = calloc(plan->n_sets + (size_t)1, sizeof *c->books);
 	c->n_left = calloc(plan->n_sets + (size_t)1, sizeof *c->n_left);
-	if (c->step == NULL || c->books == NULL || c->n_left == NULL)
+	c->energies = malloc(((size_t)plan->n_entries + 1) * sizeof *c->energies);
+	if (c->step == NULL || c->books == NULL || c->n_left == NULL || c->energies == NULL)
 		AQZ_TRY(aqz_fail_nomem(err, AQZ_STEP_BYTES));
-	for (uint32_t i = 0; i < plan->n_entries; i++)
+	for (uint32_t i = 0; i < plan->n_entries; i++) {
 		c->total_bytes += plan->entries[i].tensor->n_bytes;
+		c->energies[i] = -1;
+	}
 	for (uint32_t i = 0; i < plan->n_sets; i++) {
 		c->total_bytes += plan->sets[i].training_reads;
 		c->n_left[i] = plan->sets[i].n_members;
@@ -32,6 +37,7 @@ void aqz_coder_close(aqz_coder *c)
 	aqz_checkpoint_close(c->checkpoint);
 	free(c->books);
 	free(c->n_left);
+	free(c->energies);
 	free(c->hessian);
 	free(c->step);
 }
@@ -42,6 +48,8 @@ static bool tell(const aqz_coder *c, uint64_t under_way)
 {
 	const aqz_compress_options *o = &c->plan->opt;
 
+	if (c->crew != NULL)
+		return aqz_crew_tell(c, under_way);
 	return o->progress == NULL ||
 		o->progress(o->progress_user, c->done_bytes + under_way, c->total_bytes);
 }
@@ -62,7 +70,7 @@ bool aqz_coder_progress(void *user, uint64_t done, uint64_t total)
 
 uint64_t aqz_coder_room(const aqz_coder *c, uint64_t used_bytes)
 {
-	const uint64_t limit = c->plan->opt.memlimit_bytes;
+	const uint64_t limit = c->limit_bytes;
 
 	/* 1 is too little for anything; 0 would be no limit. */
 	return limit == 0 ? 0 : used_bytes < limit ? limit - used_bytes : 1;

@@ -24,6 +24,11 @@ typedef struct aqz_coder {
 	uint64_t books_bytes;
 	aqz_checkpoint *checkpoint; /* NULL: none are kept */
 	double slope;              /* the constant that trellis tensors share, once it is there */
+	double *energies;          /* [entries]: tr(W H W^T) of trellis tensors as far as it is known; else below 0 */
+	unsigned n_threads;        /* that a tensor may take */
+	uint64_t limit_bytes;      /* of memory; 0: none */
+	struct aqz_crew *crew;     /* NULL but for a member of one, which encodes beside others */
+	unsigned member;           /* its number there */
 } aqz_coder;
 
 aqz_status aqz_coder_open(aqz_coder *c, const aqz_plan *plan, aqz_error *err);
@@ -66,8 +71,12 @@ aqz_status aqz_coder_measure(aqz_measured *measured, const aqz_layer *layer, flo
  * NULL says that the tensor is to be stored lossless. Free with aqz_trellis_matrix_free(). */
 aqz_status aqz_coder_trellis(aqz_trellis_matrix *m, aqz_measured *measured, aqz_coder *c, uint32_t entry,
 	aqz_error *err);
-/* Bytes of the file that an entry costs with the shared constant slope: of its lossless form if that is less. */
-aqz_status aqz_coder_trellis_bytes(double *n_bytes, aqz_coder *c, uint32_t entry, double slope, aqz_error *err);
+/* Warns of a goal of bits that m is far from, once it is written. */
+void aqz_coder_trellis_missed(const aqz_coder *c, uint32_t entry, const aqz_trellis_matrix *m);
+/* Bytes of the file that an entry costs with the shared constant slope: of its lossless form if that is less. share:
+ * what part of the rows is looked at, spread evenly. */
+aqz_status aqz_coder_trellis_bytes(double *n_bytes, aqz_coder *c, uint32_t entry, double slope, double share,
+	aqz_error *err);
 /* The constant that gives an entry so many bits a weight. */
 aqz_status aqz_coder_trellis_slope(double *slope, aqz_coder *c, uint32_t entry, double bits, aqz_error *err);
 
@@ -76,6 +85,9 @@ aqz_status aqz_coder_find_slope(aqz_coder *c, aqz_error *err);
 
 /* Says that an entry is done, whether it was encoded here or not: codebooks whose last user it was are freed. */
 void aqz_coder_release(aqz_coder *c, uint32_t entry);
+
+/* crew.c: as aqz_coder_tell, for a member of a crew; false if the run was stopped. */
+bool aqz_crew_tell(const aqz_coder *c, uint64_t under_way);
 
 /* What is left of the memory limit after so many bytes, for the encoder: 0 = no limit. */
 uint64_t aqz_coder_room(const aqz_coder *c, uint64_t used_bytes);

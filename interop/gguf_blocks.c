@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Types of GGUF tensors: how many bytes a block has, and for some what its values are. Products are
  * rounded before sums, as the format's own dequantisation does without contraction. */
+#include "interop/gguf_blocks.h"
 #include "base/float.h"
 #include "interop/gguf.h"
 
@@ -95,6 +96,56 @@ static void widen_q5_1(float *restrict dst, const uint8_t *restrict p, size_t n)
 	}
 }
 
+/* f16 d, f16 m, 12 bytes of scales and minima, [4] 32 bytes whose low nibbles are one part of 32 values and whose high
+ * ones the next; fifth: [32] bytes whose bits are the fifth ones, a part each, or NULL: d scale q - m minimum. */
+static void widen_parts(
+	float *restrict dst, const uint8_t *restrict p, const uint8_t *fifth, const uint8_t *nibbles)
+{
+	const float d = aqz_f16_to_f32(aqz_get16(p)), m = aqz_f16_to_f32(aqz_get16(p + 2));
+
+	for (unsigned part = 0; part < 8; part++, dst += 2 * HALF) {
+		float scale, minimum;
+
+		aqz_q4_k_scale(&scale, &minimum, p + 4, part);
+		scale *= d;
+		minimum *= m;
+		for (unsigned i = 0; i < 2 * HALF; i++) {
+			const unsigned nibble = nibbles[part / 2 * 32 + i] >> part % 2 * 4 & 15u;
+			const unsigned high = fifth != NULL ? (fifth[i] >> part & 1u) << 4 : 0;
+
+			dst[i] = scale * (float)(nibble | high) - minimum;
+		}
+	}
+}
+
+static void widen_q4_k(float *restrict dst, const uint8_t *restrict p, size_t n)
+{
+	for (; n > 0; n--, p += 144, dst += 256)
+		widen_parts(dst, p, NULL, p + 16);
+}
+
+static void widen_q5_k(float *restrict dst, const uint8_t *restrict p, size_t n)
+{
+	for (; n > 0; n--, p += 176, dst += 256)
+		widen_parts(dst, p, p + 16, p + 48);
+}
+
+/* [2][64] bytes of nibbles, [2][32] of pairs of bits above them, 16 signed scales, f16 d: d scale (q - 32). */
+static void widen_q6_k(float *restrict dst, const uint8_t *restrict p, size_t n)
+{
+	for (; n > 0; n--, p += 210, dst += 256) {
+		const float d = aqz_f16_to_f32(aqz_get16(p + 208));
+
+		for (unsigned i = 0; i < 256; i++) {
+			const unsigned part = i / 32, at = i % 32;
+			const unsigned low = p[part / 4 * 64 + part % 2 * 32 + at] >> part / 2 % 2 * 4 & 15u;
+			const unsigned high = p[128 + part / 4 * 32 + at] >> part % 4 * 2 & 3u;
+
+			dst[i] = d * (float)(int8_t)p[192 + i / 16] * (float)((int)(low | high << 4) - 32);
+		}
+	}
+}
+
 /* By number. Those that were taken back (4, 5, 31 to 33, 36 to 38) are not there. */
 static const aqz_gguf_type types[] = {
 	{0, "F32", 1, 4, widen_f32},
@@ -107,9 +158,9 @@ static const aqz_gguf_type types[] = {
 	{9, "Q8_1", 32, 36, NULL},
 	{10, "Q2_K", 256, 84, NULL},
 	{11, "Q3_K", 256, 110, NULL},
-	{12, "Q4_K", 256, 144, NULL},
-	{13, "Q5_K", 256, 176, NULL},
-	{14, "Q6_K", 256, 210, NULL},
+	{12, "Q4_K", 256, 144, widen_q4_k},
+	{13, "Q5_K", 256, 176, widen_q5_k},
+	{14, "Q6_K", 256, 210, widen_q6_k},
 	{15, "Q8_K", 256, 292, NULL},
 	{16, "IQ2_XXS", 256, 66, NULL},
 	{17, "IQ2_XS", 256, 74, NULL},

@@ -3,6 +3,7 @@
  * and no clock is read: the same source and options give the same plan. */
 #include "interop/plan.h"
 #include "codec/codec.h"
+#include "interop/crew.h"
 
 void aqz_plan_view(const aqz_source_tensor *t, uint32_t *leading, uint64_t *rows, uint64_t *cols)
 {
@@ -95,6 +96,10 @@ static void total(aqz_plan *plan)
 		plan->memory_bytes =
 			e->memory_bytes > plan->memory_bytes ? e->memory_bytes : plan->memory_bytes;
 	}
+	uint64_t crew_bytes;
+	plan->n_crew = aqz_crew_size(&crew_bytes, plan);
+	if (plan->n_crew > 1 && crew_bytes > plan->memory_bytes)
+		plan->memory_bytes = crew_bytes;
 	const aqz_source_file *f;
 	for (uint32_t i = 0; (f = aqz_source_get_file(plan->source, i)) != NULL; i++) {
 		uint64_t n = f->header_bytes > 0 ? f->header_bytes : f->n_bytes;

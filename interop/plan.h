@@ -56,6 +56,7 @@ struct aqz_plan {
 	uint8_t id[16];
 	uint8_t run[16];          /* the id, also if another was given: of checkpoints */
 	uint64_t memory_bytes, bound_bytes;
+	unsigned n_crew;          /* trellis tensors that may be coded side by side; 1: none */
 };
 
 /* The matrix that a codec sees in a tensor of rank >= 2: all leading dimensions but the last two

@@ -4,6 +4,7 @@
 #include <stdio.h> /* snprintf */
 
 #include "codec/codec.h"
+#include "codec/encode/encode.h"
 #include "interop/encode.h"
 
 /* Decoded bytes of a chunk. */
@@ -18,6 +19,8 @@
 #define SIDE_BITS 4
 #define TABLE_BYTES 64
 #define GUESSED_BITS 2.0
+/* Rows that are looked at at least, where a part of them stands for all. */
+#define LEAST_ROWS 128
 /* What a goal may be missed by before that is worth a warning. */
 #define MISSED 1.02
 
@@ -74,13 +77,13 @@ uint64_t aqz_trellis_bytes(const aqz_plan *plan, uint32_t entry)
 	return bits > (double)least ? (uint64_t)bits : least;
 }
 
-static aqz_trellis_options options_of(const aqz_plan *plan, uint32_t entry)
+static aqz_trellis_options options_of(const aqz_plan *plan, uint32_t entry, unsigned n_threads)
 {
 	const aqz_compress_options *o = &plan->opt;
 
 	return (aqz_trellis_options){.state_bits = plan->entries[entry].scheme.code_bits,
 		.chunk_rows = aqz_trellis_chunk_rows(plan->entries[entry].tensor),
-		.n_threads = o->n_threads,
+		.n_threads = n_threads,
 		.relative = plan->more[entry].importance == NULL,
 		.mu = o->no_rate_term ? 0 : AQZ_TRELLIS_MU,
 		.even_steps = o->even_steps};
@@ -102,7 +105,7 @@ uint64_t aqz_trellis_memory(const aqz_plan *plan, uint32_t entry)
 {
 	const aqz_layer layer = aqz_plan_layer(plan, entry);
 	const aqz_goal goal = goal_of(plan, entry);
-	aqz_trellis_options options = options_of(plan, entry);
+	aqz_trellis_options options = options_of(plan, entry, plan->opt.n_threads);
 	const uint64_t chunk_rows = aqz_min(options.chunk_rows, layer.rows);
 	uint64_t encoding, after;
 
@@ -143,38 +146,87 @@ out:
 	return status;
 }
 
-/* Reads and encodes an entry; layer->w is to be freed by the caller. m->index is NULL if the weights are not finite. */
-static aqz_status encode(aqz_trellis_matrix *m, aqz_measured *measured, aqz_layer *layer, float **w,
-	aqz_coder *c, uint32_t entry, const aqz_goal *goal, aqz_error *err)
+/* What an entry is coded from. */
+typedef struct inputs {
+	aqz_layer layer;
+	float *w, *importance; /* w is NULL if the weights are not finite */
+	uint64_t rows;		   /* of the tensor; layer may have a part of them */
+} inputs;
+
+static void inputs_free(inputs *in)
+{
+	free(in->w);
+	free(in->importance);
+}
+
+static aqz_status load_inputs(
+	inputs *in, aqz_measured *measured, aqz_coder *c, uint32_t entry, aqz_error *err)
+{
+	aqz_status status;
+
+	in->layer = aqz_plan_layer(c->plan, entry);
+	in->rows = in->layer.rows;
+	AQZ_TRY(aqz_coder_hessian(&in->layer.hessian, c, entry, err));
+	AQZ_TRY(load_importance(&in->importance, c, entry, err));
+	AQZ_TRY(aqz_coder_weights(&in->w, measured, c, entry, err));
+	in->layer.w = in->w;
+out:
+	return status;
+}
+
+/* Leaves a part of the rows: one of each so many, which one depending on the tensor, as the same outputs of layers are
+ * alike. */
+static void thin(inputs *in, double share, uint64_t seed)
+{
+	const uint64_t wanted = (uint64_t)(share * (double)in->rows), cols = in->layer.cols;
+	const uint64_t n = aqz_min(in->rows, wanted > LEAST_ROWS ? wanted : LEAST_ROWS);
+
+	for (uint64_t i = 0; i < n && n < in->rows; i++) {
+		const uint64_t first = i * in->rows / n, end = (i + 1) * in->rows / n;
+		const uint64_t from = first + aqz_random_below(end - first, seed, 0, i);
+
+		memmove(in->w + i * cols, in->w + from * cols, (size_t)cols * sizeof *in->w);
+		if (in->importance != NULL)
+			in->importance[i] = in->importance[from];
+	}
+	in->layer.rows = n;
+}
+
+/* Reads and encodes an entry, or a share of its rows. m->index is NULL if the weights are not finite. */
+static aqz_status encode(aqz_trellis_matrix *m, aqz_measured *measured, inputs *in, aqz_coder *c,
+	uint32_t entry, const aqz_goal *goal, double share, aqz_error *err)
 {
 	const aqz_plan_entry *e = &c->plan->entries[entry];
-	aqz_trellis_options options = options_of(c->plan, entry);
-	float *importance = NULL;
+	aqz_trellis_options options = options_of(c->plan, entry, c->n_threads);
+	double *energy = &c->energies[entry];
 	aqz_status status;
 
 	*m = (aqz_trellis_matrix){0};
-	*layer = aqz_plan_layer(c->plan, entry);
-	*w = NULL;
+	*in = (inputs){0};
 	*measured = (aqz_measured){.raw_reason = AQZ_RAW_ASKED};
 	AQZ_TRY(aqz_coder_check_memory(c, e, err));
-	AQZ_TRY(aqz_coder_hessian(&layer->hessian, c, entry, err));
-	AQZ_TRY(load_importance(&importance, c, entry, err));
-	AQZ_TRY(aqz_coder_weights(w, measured, c, entry, err));
-	if (*w == NULL)
+	/* A source or statistics may have one reader. */
+#pragma omp critical(aqz_coder_inputs)
+	status = load_inputs(in, measured, c, entry, err);
+	if (status != AQZ_OK || in->w == NULL)
 		goto out;
-	layer->w = *w;
+	if (options.relative && *energy < 0)
+		AQZ_TRY(aqz_layer_energy(energy, &in->layer, c->n_threads, err));
 	set_goal(&options, goal, e->tensor);
-	options.importance = importance;
+	options.importance = in->importance;
 	options.memlimit_bytes = aqz_coder_room(c,
 		e->tensor->n_elements * sizeof(float) + c->books_bytes +
-			(layer->hessian != NULL ? c->hessian_of->n_bytes : 0));
+			(in->layer.hessian != NULL ? c->hessian_of->n_bytes : 0));
 	options.progress = aqz_coder_progress;
 	options.progress_user = c;
 	c->work_bytes = e->tensor->n_bytes;
-	AQZ_TRY(aqz_encode_trellis_matrix(m, layer, &options, err));
+	if (share < 1)
+		thin(in, share, entry);
+	if (options.relative)
+		options.energy = *energy * (double)in->layer.rows / (double)in->rows;
+	AQZ_TRY(aqz_encode_trellis_matrix(m, &in->layer, &options, err));
 	measured->effort = (uint8_t)c->plan->opt.effort;
 out:
-	free(importance);
 	return status;
 }
 
@@ -214,15 +266,21 @@ static uint64_t plain_bytes(const aqz_plan *plan, uint32_t entry)
 	return known != 0 ? known : plan->entries[entry].tensor->n_bytes;
 }
 
-static void say_missed(const aqz_coder *c, const aqz_plan_entry *e, const aqz_goal *goal, double bytes)
+static double file_bytes(const aqz_trellis_matrix *m, const aqz_source_tensor *t)
 {
-	const double bits = 8 * bytes / (double)e->tensor->n_elements;
+	return m->bytes + (double)aqz_trellis_overhead(t);
+}
+
+void aqz_coder_trellis_missed(const aqz_coder *c, uint32_t entry, const aqz_trellis_matrix *m)
+{
+	const aqz_plan_entry *e = &c->plan->entries[entry];
+	const double bits = 8 * file_bytes(m, e->tensor) / (double)e->tensor->n_elements;
 	char line[AQZ_MAX_NAME_BYTES + 96];
 
-	if (goal->kind != AQZ_GOAL_BITS || bits <= goal->value * MISSED || c->plan->opt.warn == NULL)
+	if (e->goal.kind != AQZ_GOAL_BITS || bits <= e->goal.value * MISSED || c->plan->opt.warn == NULL)
 		return;
 	snprintf(line, sizeof line, "%s: there is no way to %.4g bits a weight; it takes %.4g",
-		e->tensor->name, goal->value, bits);
+		e->tensor->name, e->goal.value, bits);
 	c->plan->opt.warn(c->plan->opt.user, line);
 }
 
@@ -234,20 +292,17 @@ aqz_status aqz_coder_trellis(
 	const aqz_goal shared = {AQZ_GOAL_SLOPE, c->slope},
 				   *goal = e->goal.kind == AQZ_GOAL_SHARED ? &shared : &e->goal;
 	aqz_raw_reason reason = AQZ_RAW_ASKED;
-	aqz_layer layer;
-	float *w;
-	double bytes;
+	inputs in;
 	aqz_status status;
 
-	AQZ_TRY(encode(m, measured, &layer, &w, c, entry, goal, err));
+	AQZ_TRY(encode(m, measured, &in, c, entry, goal, 1, err));
 	if (m->index == NULL)
 		goto out;
-	bytes = m->bytes + (double)aqz_trellis_overhead(e->tensor);
-	if (bytes >= (double)plain_bytes(c->plan, entry))
+	if (file_bytes(m, e->tensor) >= (double)plain_bytes(c->plan, entry))
 		reason = AQZ_RAW_NOT_SMALLER;
 	if (reason == AQZ_RAW_ASKED) {
-		AQZ_TRY(aqz_coder_measure(measured, &layer, w, decode_indices, &what, e->tensor->dtype,
-			what.chunk_rows, m->energy, -1, c->plan->opt.n_threads, err));
+		AQZ_TRY(aqz_coder_measure(measured, &in.layer, in.w, decode_indices, &what,
+			e->tensor->dtype, what.chunk_rows, m->energy, -1, c->n_threads, err));
 		/* The largest weights of an F16 tensor may round to infinity when they are decoded. */
 		if (!isfinite(measured->rel_mse))
 			reason = AQZ_RAW_NON_FINITE;
@@ -255,31 +310,31 @@ aqz_status aqz_coder_trellis(
 	if (reason != AQZ_RAW_ASKED) {
 		*measured = (aqz_measured){.raw_reason = reason};
 		aqz_trellis_matrix_free(m);
-	} else {
-		say_missed(c, e, goal, bytes);
 	}
 out:
-	free(w);
+	inputs_free(&in);
 	if (status != AQZ_OK)
 		aqz_trellis_matrix_free(m);
 	return status;
 }
 
 aqz_status aqz_coder_trellis_bytes(
-	double *n_bytes, aqz_coder *c, uint32_t entry, double slope, aqz_error *err)
+	double *n_bytes, aqz_coder *c, uint32_t entry, double slope, double share, aqz_error *err)
 {
 	const aqz_goal goal = {AQZ_GOAL_SLOPE, slope};
+	const aqz_source_tensor *t = c->plan->entries[entry].tensor;
 	const double plain = (double)plain_bytes(c->plan, entry);
 	aqz_measured measured;
 	aqz_trellis_matrix m;
-	aqz_layer layer;
-	float *w;
-	aqz_status status = encode(&m, &measured, &layer, &w, c, entry, &goal, err);
+	inputs in;
+	aqz_status status = encode(&m, &measured, &in, c, entry, &goal, share, err);
 
-	*n_bytes = m.bytes + (double)aqz_trellis_overhead(c->plan->entries[entry].tensor);
-	if (m.index == NULL || *n_bytes > plain)
-		*n_bytes = plain;
-	free(w);
+	*n_bytes = plain;
+	if (m.index != NULL)
+		*n_bytes = fmin(plain,
+			aqz_trellis_whole_bytes(&m, in.rows, aqz_trellis_chunk_rows(t)) +
+				(double)aqz_trellis_overhead(t));
+	inputs_free(&in);
 	aqz_trellis_matrix_free(&m);
 	return status;
 }
@@ -290,12 +345,11 @@ aqz_status aqz_coder_trellis_slope(
 	const aqz_goal goal = {AQZ_GOAL_BITS, bits};
 	aqz_measured measured;
 	aqz_trellis_matrix m;
-	aqz_layer layer;
-	float *w;
-	aqz_status status = encode(&m, &measured, &layer, &w, c, entry, &goal, err);
+	inputs in;
+	aqz_status status = encode(&m, &measured, &in, c, entry, &goal, 1, err);
 
 	*slope = m.c > 0 ? m.c : 1;
-	free(w);
+	inputs_free(&in);
 	aqz_trellis_matrix_free(&m);
 	return status;
 }

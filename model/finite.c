@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Looks for infinities and NaN in weights: one of them would make every output NaN, and nobody would know why. */
+#include <math.h>
+
+#include "base/float.h"
+#include "model/kernels.h"
 #include "model/load.h"
 
 /* What a thread looks at at a time. */
@@ -38,11 +42,15 @@ static bool blocks_finite(const uint8_t *p, uint64_t n_blocks, const aqz_gguf_ty
 {
 	float values[1024];
 	const uint64_t step = sizeof values / sizeof *values / type->n_values;
+	const aqz_block_kernels *kernels = aqz_rows_of_blocks(aqz_math_best()->rows, type);
 
 	for (uint64_t i = 0; i < n_blocks; i += step) {
 		const uint64_t n = aqz_min(step, n_blocks - i);
 
-		type->widen(values, p + i * type->n_bytes, (size_t)n);
+		if (kernels != NULL)
+			kernels->widen(values, p + i * type->n_bytes, (size_t)(n * type->n_values));
+		else
+			type->widen(values, p + i * type->n_bytes, (size_t)n);
 		if (!words_finite((const uint8_t *)values, n * type->n_values))
 			return false;
 	}
@@ -70,6 +78,61 @@ static bool data_finite(const aqz_weight *w, unsigned n_threads)
 	return !bad;
 }
 
+/* What a symbol of row i becomes. */
+static bool symbol_finite(const aqz_weight *w, uint64_t i, uint64_t j, float symbol)
+{
+	const float v = symbol * (w->symbols->column_step[j] * w->symbols->row_step[i]);
+
+	if (w->dtype == AQZ_F16)
+		return isfinite(aqz_f16_to_f32(aqz_f32_to_f16(v)));
+	return isfinite(w->dtype == AQZ_BF16 ? aqz_bf16_to_f32(aqz_f32_to_bf16(v)) : v);
+}
+
+/* All elements, for the few whose steps make very large ones possible. */
+static bool rows_finite(const aqz_weight *w)
+{
+	const aqz_symbols *s = w->symbols;
+	const uint64_t row_bytes = aqz_symbols_row_bytes(s->bits, w->cols);
+
+	for (uint64_t i = 0; i < w->rows; i++) {
+		const uint8_t *row = w->data + i * row_bytes;
+
+		for (uint64_t j = 0; j < w->cols; j++) {
+			const int symbol =
+				s->bits == 8 ? (int8_t)row[j] : (row[aqz_i4_byte(j)] >> aqz_i4_bit(j) & 15) - 8;
+
+			if (!symbol_finite(w, i, j, (float)symbol))
+				return false;
+		}
+		for (uint64_t k = s->wide_begin != NULL ? s->wide_begin[i] : 0;
+			 s->wide_begin != NULL && k < s->wide_begin[i + 1]; k++)
+			if (!symbol_finite(w, i, s->wide[k].col, s->wide[k].value))
+				return false;
+	}
+	return true;
+}
+
+/* Symbols are finite, but not what their steps make of them, nor that rounded to the dtype. */
+static bool symbols_finite(const aqz_weight *w)
+{
+	const aqz_symbols *s = w->symbols;
+	const double most = w->dtype == AQZ_F16 ? 65504 : 3.3895313892515355e38; /* BF16; F32 has more */
+	float row_step = 0, column_step = 0, value = 127;
+	uint64_t n_wide = s->wide_begin != NULL ? s->wide_begin[w->rows] : 0;
+
+	if (!words_finite((const uint8_t *)s->row_step, w->rows) ||
+		!words_finite((const uint8_t *)s->column_step, w->cols))
+		return false;
+	for (uint64_t i = 0; i < w->rows; i++)
+		row_step = s->row_step[i] > row_step ? s->row_step[i] : row_step;
+	for (uint64_t j = 0; j < w->cols; j++)
+		column_step = s->column_step[j] > column_step ? s->column_step[j] : column_step;
+	for (uint64_t i = 0; i < n_wide; i++)
+		value = fabsf(s->wide[i].value) > value ? fabsf(s->wide[i].value) : value;
+	/* Steps are positive, so no value is beyond this one. */
+	return (double)value * column_step * row_step < 0.99 * most || rows_finite(w);
+}
+
 static aqz_status not_finite(aqz_error *err, const char *name, const char *what)
 {
 	char where[AQZ_WHERE_BYTES];
@@ -88,6 +151,8 @@ aqz_status aqz_vector_check_finite(const float *v, uint64_t n, const char *name,
 aqz_status aqz_weight_check_finite(
 	const aqz_weight *w, const char *name, unsigned n_threads, aqz_error *err)
 {
+	if (w->form == AQZ_WEIGHT_SYMBOLS)
+		return symbols_finite(w) ? AQZ_OK : not_finite(err, name, "the tensor holds");
 	if (w->form != AQZ_WEIGHT_ADDITIVE)
 		return data_finite(w, n_threads) ? AQZ_OK : not_finite(err, name, "the tensor holds");
 	for (uint32_t i = 0; i < w->n_parts; i++) {

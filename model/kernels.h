@@ -7,8 +7,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "model/kernels_rows.h"
+
 typedef struct aqz_math {
 	const char *name;
+	const aqz_row_kernels *rows; /* products with stored rows */
 
 	/* Sum over i of w[i] x[i]. */
 	float (*dot)(const float *w, const float *x, size_t n);

@@ -364,6 +364,7 @@ static TARGET void NAME(rotate)(float *x, const float *cosine, const float *sine
 
 static const aqz_math NAME(math) = {
 	.name = VARIANT,
+	.rows = &NAME(aqz_rows),
 	.dot = NAME(dot),
 	.dot_bf16 = NAME(dot_bf16),
 	.dot_f16 = NAME(dot_f16),

@@ -15,8 +15,6 @@
 #define TILE_ROWS 128
 #define FEW_TILE_ROWS 96
 #define MANY_ROWS 2048
-/* Products of so many tokens are made without OpenBLAS. */
-#define FEW_TOKENS 4
 #define MAX_THREADS 256
 
 /* Backward: rows that are reconstructed for all threads at a time, and tokens of a piece of work. */
@@ -150,7 +148,7 @@ void aqz_linear_forward_many(float *const *y, const size_t *y_ld, const aqz_weig
 		const unsigned here = n_weights < AQZ_LINEAR_MANY ? n_weights : AQZ_LINEAR_MANY;
 		const aqz_linear_job job = {y, y_ld, w, here, x, x_ld, n};
 
-		if (n <= FEW_TOKENS)
+		if (n <= AQZ_LINEAR_FEW)
 			aqz_linear_tokens(&job, work);
 		else
 			many_tokens(&job, work);

@@ -25,12 +25,12 @@ void aqz_work_close(aqz_work *work);
 /* The calling thread's scratch, 64-byte aligned. */
 void *aqz_work_scratch(const aqz_work *work);
 
-/* Rows [row_begin, row_end) in binary32, dst rows ld floats apart. Additive rows are rounded as reconstruction to
- * w->dtype is. Total: any codes and blocks give values. */
+/* Rows [row_begin, row_end) in binary32, dst rows ld floats apart. Additive rows and symbols are rounded as
+ * reconstruction to w->dtype is. Total: any codes and blocks give values. */
 void aqz_weight_rows(float *dst, size_t ld, const aqz_weight *w, uint64_t row_begin, uint64_t row_end);
 
 /* y[t][o] = sum over i of W[o][i] x[t][i] + bias[o], for n tokens; rows of y and x are y_ld and x_ld floats apart. x
- * and y do not overlap. Products of up to 4 tokens go through the one-token kernels. */
+ * and y do not overlap. Products of up to 8 tokens are made straight from the stored form. */
 void aqz_linear_forward(float *y, size_t y_ld, const aqz_weight *w, const float *x, size_t x_ld, size_t n,
 	const aqz_work *work);
 /* Several matrices of the same input (q, k, v; gate, up): their tables of one token are made once. */

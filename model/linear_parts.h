@@ -7,6 +7,8 @@
 
 /* Matrices of one input at a time. */
 #define AQZ_LINEAR_MANY 8
+/* Products of so many tokens are made without OpenBLAS. */
+#define AQZ_LINEAR_FEW 8
 
 /* Products to be made: the arguments of aqz_linear_forward_many. */
 typedef struct aqz_linear_job {

@@ -70,6 +70,17 @@ uint64_t aqz_model_room(const aqz_model *m)
 														: 1;
 }
 
+void aqz_model_forget(aqz_model *m, const struct aqz_model_held *then)
+{
+	while (m->held != then) {
+		struct aqz_model_held *next = m->held->next;
+
+		aqz_budget_free(&m->budget, m->held->p, m->held->n_bytes);
+		free(m->held);
+		m->held = next;
+	}
+}
+
 aqz_status aqz_model_take_config(aqz_model *m, aqz_text *text, aqz_error *err)
 {
 	void *memory;

@@ -43,6 +43,8 @@ aqz_status aqz_model_room_dense(uint8_t **data, aqz_model *m, aqz_weight *w, uin
 	aqz_dtype dtype, aqz_error *err);
 aqz_status aqz_model_room_blocks(uint8_t **data, aqz_model *m, aqz_weight *w, uint64_t rows, uint64_t cols,
 	const aqz_gguf_type *type, aqz_error *err);
+/* Frees what the model has held since then, which was m->held. */
+void aqz_model_forget(aqz_model *m, const struct aqz_model_held *then);
 /* A vector in binary32 from stored elements of F32, F16 or BF16; dtypes as aqz_convert. */
 aqz_status aqz_model_keep_vector(const float **v, aqz_model *m, const void *data, aqz_dtype dtype, uint64_t n,
 	aqz_error *err);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Weights of an .aqz file: additive sections stay codes, all others become elements. */
+/* Weights of an .aqz file: additive sections stay codes, those of the trellis codec become symbols of a byte, all
+ * others elements. */
 #include "model/load_aqz.h"
 #include "format/reader.h"
 #include "model/tokenizer.h"
@@ -88,14 +89,19 @@ static aqz_status file_matrix(void *user, aqz_model *m, aqz_weight *w, const cha
 	const aqz_tensor_info *t = NULL;
 	const aqz_section_info *s;
 	uint8_t *data;
+	bool as_stored, made = false;
 	aqz_status status;
 
 	AQZ_TRY(find_tensor(&t, f, name, rows, cols, err));
 	s = aqz_reader_section(f->reader, t->section);
-	if (s->scheme.codec == AQZ_CODEC_ADDITIVE && !t->transposed && s->rows == rows &&
-		s->cols == cols) {
+	as_stored = !t->transposed && s->rows == rows && s->cols == cols;
+	if (as_stored && s->scheme.codec == AQZ_CODEC_ADDITIVE) {
 		AQZ_TRY(aqz_load_codes(f, w, s, err));
-	} else {
+		made = true;
+	} else if (as_stored && s->scheme.codec == AQZ_CODEC_TRELLIS) {
+		AQZ_TRY(aqz_load_symbols(&made, f, w, s, err));
+	}
+	if (!made) {
 		AQZ_TRY(aqz_model_room_dense(&data, m, w, rows, cols, t->dtype, err));
 		AQZ_TRY(read_elements(data, f, t, err));
 	}

@@ -27,6 +27,9 @@ aqz_status aqz_loaded_section(void *dst, const aqz_loaded_file *f, uint32_t sect
 
 /* Makes a weight of a coded section whose view is the matrix. */
 aqz_status aqz_load_codes(aqz_loaded_file *f, aqz_weight *w, const aqz_section_info *s, aqz_error *err);
+/* Makes a weight of symbols from a trellis section whose view is the matrix. *made is false, and nothing is held, where
+ * so many of them are beyond a byte that elements take less memory. */
+aqz_status aqz_load_symbols(bool *made, aqz_loaded_file *f, aqz_weight *w, const aqz_section_info *s, aqz_error *err);
 void aqz_tables_forget(aqz_loaded_file *f);
 
 #endif

@@ -215,6 +215,7 @@ aqz_status aqz_load_codes(aqz_loaded_file *f, aqz_weight *w, const aqz_section_i
 		part->scales = scales + ref->row_begin;
 		AQZ_TRY(
 			get_tables(&part->tables.values, f, &s->scheme, ref, scales_at(s, ref->row_begin), err));
+		part->tables.facts = aqz_table_look(part->tables.values, &s->scheme);
 		n++;
 	}
 	*w = (aqz_weight){.form = AQZ_WEIGHT_ADDITIVE,

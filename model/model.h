@@ -14,7 +14,8 @@ typedef enum aqz_weight_form {
 	AQZ_WEIGHT_NONE = 0,
 	AQZ_WEIGHT_DENSE,    /* elements */
 	AQZ_WEIGHT_BLOCKS,   /* blocks of a GGUF type; a row is whole blocks */
-	AQZ_WEIGHT_ADDITIVE  /* T64 codes */
+	AQZ_WEIGHT_ADDITIVE, /* T64 codes */
+	AQZ_WEIGHT_SYMBOLS   /* integers times a step of the row and one of the column */
 } aqz_weight_form;
 
 /* Rows of an additive matrix that have their own codebooks; most matrices are one part. */
@@ -25,13 +26,38 @@ typedef struct aqz_weight_part {
 	const float *scales;         /* one for each code row of the part */
 } aqz_weight_part;
 
+/* An integer that data does not hold. */
+typedef struct aqz_wide_symbol {
+	uint32_t col;
+	float value; /* exact */
+} aqz_wide_symbol;
+
+/* What an archive tensor's symbols are multiplied with: element [i][j] is symbol * (column_step[j] * row_step[i]) in
+ * binary32, rounded to the weight's dtype, spec 7.3.4. */
+typedef struct aqz_symbols {
+	unsigned bits; /* of each in data: 8, or 4 (aqz_row_kernels.i4) */
+	const float *row_step, *column_step; /* [rows], [cols] */
+	/* Symbols beyond -127..127 or -8..7, row after row; data has 0 in their places. Those of row i begin at
+	 * wide[wide_begin[i]]. */
+	const uint64_t *wide_begin;          /* [rows + 1], or NULL: there are none */
+	const aqz_wide_symbol *wide;
+} aqz_symbols;
+
+/* Bytes of a row of symbols. */
+static inline uint64_t aqz_symbols_row_bytes(unsigned bits, uint64_t cols)
+{
+	return bits == 8 ? cols : (cols + 31) / 32 * 16;
+}
+
 /* A matrix [rows, cols] = [out, in] as the model holds it. */
 typedef struct aqz_weight {
 	aqz_weight_form form;
 	uint64_t rows, cols;
-	aqz_dtype dtype;             /* dense: F32, F16 or BF16. Additive: what reconstruction is rounded to (F32: not) */
+	/* Dense: F32, F16 or BF16. Additive and symbols: what reconstruction is rounded to (F32: not). */
+	aqz_dtype dtype;
 	const aqz_gguf_type *type;   /* blocks */
-	const uint8_t *data;         /* dense and blocks: rows, densely packed, 64-byte aligned */
+	const uint8_t *data;         /* dense, blocks, symbols: rows, densely packed, 64-byte aligned */
+	const aqz_symbols *symbols;
 	const aqz_weight_part *parts;
 	uint32_t n_parts;
 	const float *bias;           /* [rows], or NULL */
@@ -62,7 +88,7 @@ struct aqz_model {
 	size_t config_json_bytes;
 	aqz_budget budget;
 	/* What the pointers above point into. */
-	struct aqz_held { struct aqz_held *next; void *p; uint64_t n_bytes; } *held;
+	struct aqz_model_held { struct aqz_model_held *next; void *p; uint64_t n_bytes; } *held;
 };
 
 /* Room for any tensor name that this library makes. */

@@ -72,7 +72,7 @@ const char *aqz_plain_name(const char *name)
 
 aqz_status aqz_model_hold(aqz_model *m, void **p, uint64_t n_bytes, const char *what, aqz_error *err)
 {
-	struct aqz_held *held;
+	struct aqz_model_held *held;
 	aqz_status status;
 
 	*p = NULL;

@@ -119,7 +119,7 @@ static aqz_status load_matrix(
 static aqz_status load_table(const opening *o, aqz_weight *w, const char *name, aqz_error *err)
 {
 	const aqz_model_config *c = &o->model->config;
-	const struct aqz_held *held = o->model->held;
+	const struct aqz_model_held *held = o->model->held;
 	aqz_error found = {0};
 	aqz_status status = read_matrix(o, w, name, c->vocabulary, c->hidden, &found);
 
@@ -238,25 +238,13 @@ out:
 	return status;
 }
 
-/* Frees what the model has held since then. */
-static void forget_since(aqz_model *m, const struct aqz_held *then)
-{
-	while (m->held != then) {
-		struct aqz_held *next = m->held->next;
-
-		aqz_budget_free(&m->budget, m->held->p, m->held->n_bytes);
-		free(m->held);
-		m->held = next;
-	}
-}
-
 /* A head that is there and differs from the embedding counts, even if the configuration ties them; transformers does
  * the same. It is the last of the weights, so that no other one shares what is freed. */
 static aqz_status load_head(const opening *o, aqz_error *err)
 {
 	aqz_model *m = o->model;
 	aqz_model_config *c = &m->config;
-	const struct aqz_held *held = m->held;
+	const struct aqz_model_held *held = m->held;
 	const aqz_model_memory memory = m->memory;
 	bool same = true;
 	aqz_status status;
@@ -270,7 +258,7 @@ static aqz_status load_head(const opening *o, aqz_error *err)
 	if (same) {
 		m->head = m->embedding;
 		m->memory = memory;
-		forget_since(m, held);
+		aqz_model_forget(m, held);
 	}
 out:
 	return status;
@@ -339,7 +327,7 @@ void aqz_model_close(aqz_model *model)
 {
 	if (model == NULL)
 		return;
-	forget_since(model, NULL);
+	aqz_model_forget(model, NULL);
 	aqz_tokenizer_close(model->tokenizer);
 	free(model);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "aqlmzip_model.h"
+#include "model/kernels.h"
 
 /* SplitMix64 (Steele, Lea and Flood 2014): any state is a good seed. The top 53 bits, in [0, 1). */
 static double uniform(uint64_t *state)
@@ -17,12 +18,31 @@ static double uniform(uint64_t *state)
 	return (double)((z ^ z >> 31) >> 11) * 0x1p-53;
 }
 
+/* Whether one of so many is v, without a branch for each. */
+#define RUN 64
+
+static bool holds(const float *x, float v)
+{
+	int found = 0;
+
+	for (uint32_t i = 0; i < RUN; i += 8)
+		found |= (x[i] == v) | (x[i + 1] == v) | (x[i + 2] == v) | (x[i + 3] == v) |
+			(x[i + 4] == v) | (x[i + 5] == v) | (x[i + 6] == v) | (x[i + 7] == v);
+	return found != 0;
+}
+
 /* The lowest id of the largest logit. NaN counts as the least. */
 static uint32_t likeliest(const float *logits, uint32_t n)
 {
-	uint32_t best = 0;
+	const float most = aqz_math_best()->max(logits, n); /* leaves NaN out */
+	uint32_t best = 0, i = 0;
 
-	for (uint32_t i = 1; i < n; i++)
+	while (most > -INFINITY && i + RUN <= n && !holds(logits + i, most))
+		i += RUN;
+	for (; most > -INFINITY && i < n; i++)
+		if (logits[i] == most)
+			return i;
+	for (i = 1; i < n; i++)
 		if (logits[i] > logits[best] || (isnan(logits[best]) && !isnan(logits[i])))
 			best = i;
 	return best;
@@ -68,13 +88,18 @@ static void keep_largest(float *p, uint32_t n, double goal, bool by_sum)
 	}
 }
 
+/* In four sums that do not wait for each other. */
 static double sum(const float *p, uint32_t n)
 {
-	double s = 0;
+	double s[4] = {0};
+	uint32_t i = 0;
 
-	for (uint32_t i = 0; i < n; i++)
-		s += (double)p[i];
-	return s;
+	for (; i + 4 <= n; i += 4)
+		for (int k = 0; k < 4; k++)
+			s[k] += (double)p[i + (uint32_t)k];
+	for (; i < n; i++)
+		s[0] += (double)p[i];
+	return (s[0] + s[1]) + (s[2] + s[3]);
 }
 
 uint32_t aqz_sample(float *logits, uint32_t n, const aqz_sampling *s, uint64_t *state)
@@ -91,11 +116,9 @@ uint32_t aqz_sample(float *logits, uint32_t n, const aqz_sampling *s, uint64_t *
 	if (!(s->temperature > 0) || !isfinite(top))
 		return best;
 	/* Probabilities but for a factor: the likeliest has 1. */
-	for (uint32_t i = 0; i < n; i++) {
-		float e = expf((logits[i] - top) / s->temperature);
-
-		p[i] = isnan(e) ? 0 : e;
-	}
+	for (uint32_t i = 0; i < n; i++)
+		p[i] = isnan(logits[i]) ? -INFINITY : (logits[i] - top) / s->temperature;
+	aqz_math_best()->exp_shift(p, p, 0, n);
 	p[best] = 1;
 	if (s->top_k != 0 && s->top_k < n)
 		keep_largest(p, n, s->top_k, false);

@@ -6,6 +6,9 @@
 #	sh scripts/deps.sh build    compiler, autotools, libzstd, libxxhash, jansson, OpenBLAS, LAPACKE,
 #	                            PCRE2, utf8proc
 #	sh scripts/deps.sh test     also Check and clang with sanitizers, libFuzzer and OpenMP
+#	sh scripts/deps.sh neon     for make check-neon: a compiler for aarch64, qemu-user
+#	sh scripts/deps.sh simde    for make check-simde: SIMDe
+#	sh scripts/deps.sh simde-neon    both
 set -u
 
 missing=
@@ -63,11 +66,29 @@ need_test() {
 	need python3 have python3
 }
 
+need_neon() {
+	need gcc have gcc
+	need gcc-aarch64-linux-gnu have aarch64-linux-gnu-gcc
+	need libc6-dev-arm64-cross links aarch64-linux-gnu-gcc -DWITH_MAIN
+	need qemu-user have qemu-aarch64
+}
+
+need_simde() {
+	need gcc have gcc
+	need libsimde-dev test -f /usr/include/simde/x86/avx512.h
+}
+
 case ${1-} in
 build) need_build ;;
 test) need_test ;;
+neon) need_neon ;;
+simde) need_simde ;;
+simde-neon)
+	need_neon
+	need_simde
+	;;
 *)
-	echo "usage: sh scripts/deps.sh build|test" >&2
+	echo "usage: sh scripts/deps.sh build|test|neon|simde|simde-neon" >&2
 	exit 2
 	;;
 esac

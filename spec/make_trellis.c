@@ -36,13 +36,13 @@ typedef struct step {
 } step;
 
 /* Whose slot it is. */
-static step look(const aqz_trellis_table *t, bool mirrored, unsigned slot)
+static step look(const aqz_trellis_table *table, unsigned t, unsigned slot)
 {
-	step s = {.escape = true, .start = 4096u - t->escape, .frequency = t->escape};
+	step s = {.escape = true, .start = 4096u - table->escape, .frequency = table->escape};
 
-	for (int k = -64; k < 64; k++) {
+	for (int k = -128; k < 128; k++) {
 		unsigned f;
-		const unsigned start = aqz_trellis_slot(&f, t, mirrored, k);
+		const unsigned start = aqz_trellis_slot(&f, table, t, k);
 
 		if (slot >= start && slot < start + f)
 			s = (step){start, f, k, false};
@@ -65,7 +65,7 @@ static bool trace(const aqz_trellis_params *p, const uint8_t *payload, float got
 			const unsigned pair = p->bucket_table[aqz_trellis_bucket(p, i, l)], t = state[l] & 1;
 
 			slot[l] = x[l] & 4095;
-			taken[l] = look(&p->tables[pair][t], aqz_trellis_mirrored(p, t), slot[l]);
+			taken[l] = look(&p->tables[pair][t], t, slot[l]);
 			x[l] = taken[l].frequency * (x[l] >> 12) + slot[l] - taken[l].start;
 		}
 		for (unsigned l = 0; l < COLS; l++)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""A reader of aqlmzip files, format 0.2, written from the text of this folder alone. Numbers are sections of that text.
+"""A reader of aqlmzip files, format 0.3, written from the text of this folder alone. Numbers are sections of that text.
 
     python3 reader.py FILE.aqz                  verify in full (8.4), a JSON line for each section and tensor
     python3 reader.py --verify FILE.aqz         verify in full, print nothing
@@ -162,7 +162,7 @@ class Catalog:
         need(s.kind in KINDS, where, f"kind {s.kind}", "UNSUPPORTED")
         need(s.codec in (0, 1, 2), where, f"codec {s.codec}", "UNSUPPORTED")
         need(s.dtype in DTYPES, where, f"dtype {s.dtype}", "UNSUPPORTED")
-        rest = parameters[(0, 4, 2)[s.codec]:]
+        rest = parameters[(0, 4, 1)[s.codec]:]
         need(not (reserved or reserved2 or any(rest)), where, "reserved field", "UNSUPPORTED")
         need(s.kind == TENSOR or s.codec == 0, where, "codec of this kind")
         need(s.chunk_rows in [64 << k for k in range(26)], where, "chunk rows")
@@ -172,9 +172,8 @@ class Catalog:
         if s.codec:  # 7.2.1, 7.3.1
             need(s.dtype in (F32, F16, BF16), where, "dtype of this codec", "UNSUPPORTED")
             need(1 <= s.M <= 8 and 1 <= s.B <= 16 and 1 <= s.G * s.O <= 64, where, "scheme")
-            s.S, s.Z = parameters[:2]
-            need(s.codec == 1 or s.Z < 2, where, "flags of the trellis", "UNSUPPORTED")
-            need(s.codec == 1 or s.S in range(2, 9) or s.S == s.Z == 0, where, "scheme")
+            s.S = parameters[0]
+            need(s.codec == 1 or s.S in (0, 2, 3, 4, 5, 6, 7, 8), where, "scheme")
             need(s.rows * s.columns, where, "no elements")
         s.code_rows, s.frames, s.tensors = -(-s.rows // s.O), [], []
         s.n_chunks = -(-s.code_rows // s.chunk_rows) if s.columns else 0
@@ -366,7 +365,7 @@ class Reader:
         (_, major, minor, size, features_read, _, _, self.id, alignment, reserved, shard, shards, generation,
          reserved2, header_hash) = SUPERBLOCK.unpack(block)
         need(header_hash == xxh3_64(block[:120]), where, "header hash", "CHECKSUM")
-        need((major, minor) == (0, 2), where, f"version {major}.{minor}", "UNSUPPORTED")
+        need((major, minor) == (0, 3), where, f"version {major}.{minor}", "UNSUPPORTED")
         need(features_read == 0, where, f"features {features_read:#x}", "UNSUPPORTED")
         need(size == 128 and alignment in (6, 12) and (shard, shards, generation) == (0, 1, 0)
              and not any(reserved + reserved2), where, "size, alignment, shards or reserved field", "UNSUPPORTED")
@@ -506,7 +505,7 @@ class Reader:
 
     def trellis(self, s):
         if self.book[0] != s.number:
-            self.book = s.number, Trellis(self.elements(s.references[0].first), s.rows, s.columns, s.S, s.Z, need)
+            self.book = s.number, Trellis(self.elements(s.references[0].first), s.rows, s.columns, s.S, need)
         return self.book[1]
 
     def matrix(self, r):
@@ -566,11 +565,11 @@ def report(reader, s, data):
         print(json.dumps({
             "section": s.number, "kind": KINDS[s.kind], "name": t.name, "dtype": DTYPES[s.dtype][0], "shape": t.shape,
             "codec": ("raw", f"{s.M}x{s.B}g{s.G}" + f"o{s.O}" * (s.O > 1),
-                      f"trellis{1 << s.S}" + "z" * s.Z if s.codec == 2 else "")[s.codec],
+                      f"trellis{1 << s.S}" if s.codec == 2 else "")[s.codec],
             "xxh3_128": "%016x%016x" % xxh3_128(reader.in_shape(t, data))[::-1]}))
 
 def main():
-    parser = argparse.ArgumentParser(description="Reads aqlmzip files, format 0.2.")
+    parser = argparse.ArgumentParser(description="Reads aqlmzip files, format 0.3.")
     parser.add_argument("file", metavar="FILE.aqz")
     parser.add_argument("--verify", action="store_true", help="check everything, print nothing")
     parser.add_argument("--extract", metavar="NAME", help="write this tensor or attached file to standard output")

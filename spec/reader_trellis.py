@@ -37,19 +37,20 @@ class Bits:
         self.need(all(-128 <= v <= 127 for v in values), "an exponent is no byte")
         return values
 
-    def table(self, r, mirrored):
-        """The 4096 slots of a table, each (index, frequency, first slot)."""
-        n, escape, q = self.take(6) + 1, self.take(1), []
+    def table(self, r, t):
+        """The 4096 slots of a table for t, each (index, frequency, first slot)."""
+        n, escape, q = self.take(7) + 1, self.take(1), []
+        self.need(n <= 127, "magnitudes of a table")
         for i in range(n + escape):
             p = 12 if i == 0 else q[0] + 8 if i == 1 else 2 * q[i - 1] - q[i - 2]
             q.append(min(max(p, 0), 96) + self.rice(r))
             self.need(0 <= q[-1] <= 96, "q of a table")
-        c = [2 if m or mirrored else 1 for m in range(n)]
+        c = [2 if m or t else 1 for m in range(n)]
         total, room, carry, f = sum(a * W[b] for a, b in zip(c + [1] * escape, q)), 4096 - sum(c) - escape, 0, []
         for m in range(n):
             share, carry = divmod(c[m] * W[q[m]] * room + carry, c[m] * total)
             f.append(1 + share)
-        indices = [(k, f[k if k >= 0 else -k - mirrored]) for k in range(-n if mirrored else 1 - n, n)]
+        indices = [(k, f[k if k >= 0 else -k - t]) for k in range(-n if t else 1 - n, n)]
         if escape:
             indices.append((ESCAPE, 1 + (W[q[n]] * room + carry) // total))
         elif carry:
@@ -62,10 +63,10 @@ class Bits:
 
 class Trellis:
     """What the chunks of a section share."""
-    def __init__(self, data, rows, columns, S, Z, refuse):
+    def __init__(self, data, rows, columns, S, refuse):
         def need(truth, what, status="CORRUPT"):
             refuse(truth, "entropy table", what, status)
-        self.S, self.Z, self.columns = S, Z, columns
+        self.S, self.columns = S, columns
         base, self.bias, self.B, C, flags = unpack_from("<fhBBB", data)
         need(flags < 2, "flags", "UNSUPPORTED")
         need(2.0**-90 <= base <= 2.0**60, "base")
@@ -77,7 +78,7 @@ class Trellis:
         step, size, row_size = bits.array(columns), bits.array(columns), bits.array(rows)
         row_step = bits.array(rows) if flags else [0] * rows
         r = bits.take(3)
-        self.tables = [[bits.table(r, t == 1 and not Z) for t in range(2 if S else 1)] for _ in range(C)]
+        self.tables = [[bits.table(r, t) for t in range(2 if S else 1)] for _ in range(C)]
         need(bits.left < 8 and bits.value == 0, "bits behind the last table")
         self.column_scale = [2 * m - e for m, e in zip(size, step)]
         self.row_scale = [2 * m - e for m, e in zip(row_size, row_step)]
@@ -87,10 +88,8 @@ class Trellis:
     def value(self, state, k):
         """7.3.1: the integer, and the next state."""
         h0, h1 = CODES[self.S]
-        t, v = state & 1, 2 * k if self.S else k
-        if t:
-            v = v - (k > 0) + (k < 0) if self.Z else v + 1
-        return v, (state >> 1 ^ t * (h0 >> 1) ^ (k & 1) * (h1 >> 1)) & (1 << self.S) - 1
+        t = state & 1
+        return 2 * k + t if self.S else k, (state >> 1 ^ t * (h0 >> 1) ^ (k & 1) * (h1 >> 1)) & (1 << self.S) - 1
 
     def decode(self, payload, begin, end, need):
         """7.3.3, 7.3.4: rows [begin, end), those of a chunk, as lists of binary32."""

@@ -425,7 +425,7 @@ const bad_file bad_index[] = {
 	MAKE("bad-footer-index-decoded", decoded_other, C, "index.frame", 0, "footer"),
 	MAKE("bad-root", root_other, H, "footer.root", 0, 0),
 	/* The copy of the superblock, from byte 8 of it on */
-	POKE("unsupported-footer-copy-minor", FOOTER, 0, 48 + 2, 2, 3, U, "footer.superblock.version",
+	POKE("unsupported-footer-copy-minor", FOOTER, 0, 48 + 2, 2, AQZ_FORMAT_MINOR + 1, U, "footer.superblock.version",
 		0, 0),
 	POKE("unsupported-footer-copy-feature", FOOTER, 0, 48 + 8, 8, 1, U,
 		"footer.superblock.features_read", 0, 0),

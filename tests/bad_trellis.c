@@ -24,7 +24,7 @@ static void make_base(memory_file *f)
 
 	memset(f, 0, sizeof *f);
 	memory_io(&io, f);
-	trellis_case_fill(&c, CASE_LAYER, 3, false, 70, 34, 64, &r);
+	trellis_case_fill(&c, CASE_LAYER, 3, 70, 34, 64, &r);
 	SURE(aqz_writer_open(&w, &io, &o, NULL) == AQZ_OK);
 	SURE(aqz_writer_trellis(w, &d, &c.p, c.index, 64, NULL) == AQZ_OK);
 	SURE(aqz_writer_finish(w, NULL, NULL) == AQZ_OK);
@@ -68,8 +68,7 @@ static void changed(edit *e, void (*change)(edit *own))
 CHANGE(nothing, (void)e)
 CHANGE(one_state_bit, section_body(e, 1)[32] = 1)
 CHANGE(nine_state_bits, section_body(e, 1)[32] = 9)
-CHANGE(flags, section_body(e, 1)[33] = 2)
-CHANGE(zero_in_one_state, (section_body(e, 1)[32] = 0, section_body(e, 1)[33] = 1))
+CHANGE(flags, section_body(e, 1)[33] = 1) /* 0.2 had one here */
 CHANGE(reserved, section_body(e, 1)[39] = 1)
 CHANGE(integers,
 	(aqz_put16(section_body(e, 1) + 8, AQZ_I16), aqz_put16(tensor_body(e, 0) + 8, AQZ_I16)))
@@ -98,7 +97,6 @@ const bad_file bad_trellis[] = {
 	MAKE("good-trellis", nothing, AQZ_OK, "", 0, 0),
 	MAKE("bad-trellis-states-2", one_state_bit, C, "params", 0, 0),
 	MAKE("bad-trellis-states-512", nine_state_bits, C, "params", 0, 0),
-	MAKE("bad-trellis-zero-in-one-state", zero_in_one_state, C, "params", 0, 0),
 	MAKE("unsupported-trellis-flags", flags, U, "params", 0, 0),
 	MAKE("unsupported-trellis-reserved", reserved, U, "params", 0, 0),
 	MAKE("unsupported-trellis-dtype", integers, U, "dtype", 0, 0),

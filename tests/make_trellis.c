@@ -27,8 +27,8 @@ int main(void)
 		uint8_t *due;
 		size_t n_bytes;
 
-		trellis_case_fill(&c, i % 4 == 3 ? CASE_WIDE : i % 2 ? CASE_LAYER : CASE_RANDOM, bits[i % 8],
-			i % 8 > 0 && i >= 8 && i < 16, rows, cols, 64, &r);
+		trellis_case_fill(&c, i % 4 == 3 ? CASE_WIDE : i % 2 ? CASE_LAYER : CASE_RANDOM, bits[i % 8], rows,
+			cols, 64, &r);
 		n_bytes = (size_t)(rows * trellis_case_row_bytes(&c, d.dtype));
 		due = sure_alloc(n_bytes);
 		trellis_case_decode(due, &c, d.dtype, 0, rows);

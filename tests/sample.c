@@ -260,14 +260,14 @@ static aqz_status add_all_additive(builder *b, uint64_t scale)
 
 /* rows x cols of the view; chunks of 64 rows. */
 static aqz_status add_trellis(builder *b, sample_tensor *t, uint64_t rows, uint64_t cols,
-	unsigned state_bits, bool zero_in_both)
+	unsigned state_bits)
 {
 	trellis_case c;
 	aqz_tensor_desc d = describe(t);
 	aqz_status status;
 
-	trellis_case_fill(&c, CASE_LAYER, state_bits, zero_in_both, rows, cols, 64, &b->r);
-	t->scheme = aqz_trellis_scheme(state_bits, zero_in_both);
+	trellis_case_fill(&c, CASE_LAYER, state_bits, rows, cols, 64, &b->r);
+	t->scheme = aqz_trellis_scheme(state_bits);
 	trellis_case_decode(t->data, &c, t->dtype, 0, rows);
 	if (t->transposed)
 		transpose(t, rows, cols);
@@ -282,7 +282,7 @@ static aqz_status add_all_trellis(builder *b, uint64_t scale)
 	sample_tensor *t = new_tensor(b, "conv1d.1.weight", AQZ_BF16, 2, (uint64_t[]){33, 66 * scale});
 
 	t->transposed = true;
-	return add_trellis(b, t, 66 * scale, 33, 3, true);
+	return add_trellis(b, t, 66 * scale, 33, 3);
 }
 
 static aqz_status add_file(builder *b, aqz_kind kind, const char *name, const char *data, size_t n)
@@ -300,7 +300,7 @@ static aqz_status add_file(builder *b, aqz_kind kind, const char *name, const ch
 static aqz_status add_all(builder *b, uint64_t scale)
 {
 	static const char config[] = "{\"model_type\":\"llama\",\"hidden_size\":6}",
-					  provenance[] = "{\"format\":\"0.2\"}";
+					  provenance[] = "{\"format\":\"0.3\"}";
 
 	TRY(add_file(b, AQZ_KIND_FILE, "config.json", config, sizeof config - 1));
 	TRY(add_file(b, AQZ_KIND_FILE, "\xe7\xa9\xba.txt", "", 0));

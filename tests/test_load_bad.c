@@ -137,7 +137,7 @@ START_TEST(gguf_types)
 	t.nan = NULL;
 	t.config.hidden = 256;
 	t.wrong_dtype = "model.layers.1.self_attn.k_proj.weight";
-	check_try(GGUF, &t, t.wrong_dtype, AQZ_E_UNSUPPORTED, "Q4_K");
+	check_try(GGUF, &t, t.wrong_dtype, AQZ_E_UNSUPPORTED, "Q2_K");
 }
 END_TEST
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The pruned search gives the codes of the exhaustive one, to the last tie, whatever the values are, with
- * every variant of the kernels; and the two kernels that only it uses. */
+ * every variant of the kernels. */
 #include <check.h>
 #include <math.h>
 
@@ -353,86 +353,6 @@ START_TEST(looks_at_few)
 }
 END_TEST
 
-/* ---- Kernels */
-
-/* The formulas of kernels.h, lane by lane. */
-static void kernels_agree(const aqz_kernels *k, unsigned d, noise *r)
-{
-	enum { GROUPS = 9 };
-	static float leaves[GROUPS * 65 * AQZ_LEAF], boxes[GROUPS * 2 * 64 * AQZ_LEAF];
-	static const uint32_t list[] = {3, 0, 8, 8, 5};
-	const size_t n = sizeof list / sizeof *list;
-	float x[64], due[5 * AQZ_LEAF], got[5 * AQZ_LEAF + 1], bests[] = {-INFINITY, 0, INFINITY};
-
-	for (size_t i = 0; i < sizeof leaves / sizeof *leaves; i++)
-		leaves[i] = gauss(r);
-	for (size_t i = 0; i < sizeof boxes / sizeof *boxes; i++) {
-		const float low = gauss(r);
-		const bool high = i / AQZ_LEAF % 2 != 0;
-
-		boxes[i] = high && low < boxes[i - AQZ_LEAF] ? boxes[i - AQZ_LEAF] : low;
-	}
-	for (unsigned j = 0; j < d; j++)
-		x[j] = gauss(r);
-	for (size_t i = 0; i < n; i++)
-		for (size_t lane = 0; lane < AQZ_LEAF; lane++) {
-			float sum = 0;
-
-			for (unsigned j = 0; j < d; j++) {
-				const float *box = boxes + ((list[i] * d + j) * 2) * AQZ_LEAF + lane;
-				const float gap = fmaxf(0, fmaxf(box[0] - x[j], x[j] - box[AQZ_LEAF]));
-
-				sum += gap * gap;
-			}
-			due[i * AQZ_LEAF + lane] = sum;
-		}
-	got[n * AQZ_LEAF] = 777;
-	k->boxes(got, x, boxes, list, n, d);
-	ck_assert_mem_eq(got, due, sizeof due);
-	ck_assert(got[n * AQZ_LEAF] == 777);
-	for (size_t i = 0; i < n; i++) {
-		float least = INFINITY;
-
-		for (size_t lane = 0; lane < AQZ_LEAF; lane++) {
-			const float *leaf = leaves + list[i] * (1 + d) * AQZ_LEAF + lane;
-			float sum = leaf[0];
-
-			for (unsigned j = 0; j < d; j++)
-				sum -= x[j] * leaf[(1 + j) * AQZ_LEAF];
-			due[i * AQZ_LEAF + lane] = sum;
-			least = sum < least ? sum : least;
-		}
-		/* The leaf's own least score is not above itself. */
-		bests[1] = least;
-		for (int b = 0; b < 3; b++) {
-			size_t at = n;
-
-			for (size_t q = (i + 1) * AQZ_LEAF; q-- > 0;)
-				at = due[q] <= bests[b] ? q / AQZ_LEAF : at;
-			got[AQZ_LEAF] = 777;
-			if (at == n) {
-				ck_assert_uint_eq(k->leaves(got, bests[b], x, leaves, list, i + 1, d), i + 1);
-				continue;
-			}
-			ck_assert_uint_eq(k->leaves(got, bests[b], x, leaves, list, n, d), at);
-			ck_assert_mem_eq(got, due + at * AQZ_LEAF, AQZ_LEAF * sizeof *got);
-			ck_assert(got[AQZ_LEAF] == 777);
-		}
-	}
-	ck_assert_uint_eq(k->leaves(got, INFINITY, x, leaves, list, 0, d), 0);
-}
-
-START_TEST(kernels_give_the_same_bits)
-{
-	static const unsigned dims[] = {1, 2, 3, 4, 7, 8, 9, 16, 64};
-	noise r = {31};
-
-	for (unsigned i = 0; aqz_kernels_get(i) != NULL; i++)
-		for (size_t d = 0; d < sizeof dims / sizeof *dims; d++)
-			kernels_agree(aqz_kernels_get(i), dims[d], &r);
-}
-END_TEST
-
 int main(void)
 {
 	Suite *suite = suite_create("prune");
@@ -444,7 +364,6 @@ int main(void)
 	tcase_add_test(t, masks_and_codebooks);
 	tcase_add_test(t, not_finite);
 	tcase_add_test(t, looks_at_few);
-	tcase_add_test(t, kernels_give_the_same_bits);
 	suite_add_tcase(suite, t);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The trellis codec's parameters, stream and kernels, spec 7.3: what goes in comes out, in all variants the same;
- * test_trellis_bad.c has what must be refused. */
+/* The trellis codec's parameters and streams, spec 7.3: what goes in comes out; test_trellis_bad.c has what must be
+ * refused, kernels_trellis.c what indices decode to. */
 #include <check.h>
 #include <math.h>
 
-#include "tests/guarded.h"
 #include "tests/trellis_case.h"
 
-static const aqz_dtype results[] = {AQZ_F32, AQZ_F16, AQZ_BF16};
 static const unsigned state_bits[] = {0, 2, 3, 4, 5, 6, 7, 8};
 static const uint64_t widths[] = {1, 2, 15, 16, 17, 31, 32, 33, 64, 100};
 
@@ -49,14 +47,14 @@ END_TEST
 
 /* ---- Parameters */
 
-static void check_table(const aqz_trellis_table *t, bool mirrored)
+static void check_table(const aqz_trellis_table *table, unsigned t)
 {
-	unsigned sum = t->escape, start = 0;
+	unsigned sum = table->escape, start = 0;
 
-	for (int k = mirrored ? -t->n_magnitudes : 1 - t->n_magnitudes; k < t->n_magnitudes; k++) {
+	for (int k = t == 1 ? -table->n_magnitudes : 1 - table->n_magnitudes; k < table->n_magnitudes; k++) {
 		unsigned frequency;
 
-		ck_assert_uint_eq(aqz_trellis_slot(&frequency, t, mirrored, k), start);
+		ck_assert_uint_eq(aqz_trellis_slot(&frequency, table, t, k), start);
 		ck_assert_uint_ge(frequency, 1);
 		start += frequency;
 		sum += frequency;
@@ -71,7 +69,7 @@ static void same_params(const aqz_trellis_params *a, const aqz_trellis_params *b
 	ck_assert_mem_eq(a->bucket_table, b->bucket_table, a->n_buckets);
 	for (unsigned i = 0; i < a->n_tables; i++)
 		for (unsigned t = 0; t < (a->state_bits == 0 ? 1 : 2); t++) {
-			check_table(&a->tables[i][t], aqz_trellis_mirrored(a, t));
+			check_table(&a->tables[i][t], t);
 			ck_assert_mem_eq(&a->tables[i][t], &b->tables[i][t], sizeof a->tables[i][t]);
 		}
 	ck_assert_mem_eq(a->column_step, b->column_step, a->cols);
@@ -89,64 +87,19 @@ static aqz_status read_params(aqz_trellis_params *p, const trellis_case *c, cons
 
 	SURE(copy != NULL || n == 0);
 	memcpy(copy, bytes, n);
-	*p = (aqz_trellis_params){.rows = c->p.rows, .cols = c->p.cols, .state_bits = c->p.state_bits,
-		.zero_in_both = c->p.zero_in_both};
+	*p = (aqz_trellis_params){.rows = c->p.rows, .cols = c->p.cols, .state_bits = c->p.state_bits};
 	status = aqz_trellis_params_read(p, copy, n, &err);
 	free(copy);
 	return status;
 }
 
-/* ---- Whole matrices */
-
-/* All variants decode rows [begin, end) of one chunk into guarded memory, from just the payload's bytes. */
-static void decode_rows(
-	const trellis_case *c, const aqz_trellis_tables *t, uint32_t chunk, uint64_t begin, uint64_t end)
-{
-	const size_t n_bytes = (size_t)((end - begin) * trellis_case_row_bytes(c, t->dtype));
-	const aqz_buffer *payload = &c->chunks[chunk];
-	uint8_t *copy = malloc(payload->n), *due = sure_alloc(n_bytes);
-	aqz_trellis_decode_fn *decode;
-
-	SURE(copy != NULL);
-	memcpy(copy, payload->data, payload->n);
-	trellis_case_decode(due, c, t->dtype, begin, end);
-	for (unsigned i = 0; (decode = aqz_trellis_decode_get(i)) != NULL; i++) {
-		guarded dst = guarded_alloc(n_bytes);
-
-		ck_assert_msg(decode(dst.data, t, copy, payload->n, chunk * c->chunk_rows,
-						  aqz_min((chunk + 1) * c->chunk_rows, c->p.rows), begin, end),
-			"variant %u refuses %u states, %llu x %llu", i, 1u << c->p.state_bits, (unsigned long long)c->p.rows,
-			(unsigned long long)c->p.cols);
-		if (memcmp(dst.data, due, n_bytes) != 0)
-			ck_abort_msg("variant %u differs: %u states, dtype %u, %llu x %llu, rows %llu to %llu", i,
-				1u << c->p.state_bits, (unsigned)t->dtype, (unsigned long long)c->p.rows,
-				(unsigned long long)c->p.cols, (unsigned long long)begin, (unsigned long long)end);
-		ck_assert(guarded_whole(&dst));
-		guarded_free(&dst);
-	}
-	free(copy);
-	free(due);
-}
-
-static void round_trip(const trellis_case *c, noise *r)
+/* What the indices decode to is checked by tests/kernels_trellis.c. */
+static void round_trip(const trellis_case *c)
 {
 	aqz_trellis_params p;
-	aqz_trellis_tables t;
-	aqz_error err;
 
 	ck_assert_int_eq(read_params(&p, c, c->params.data, c->params.n), AQZ_OK);
 	same_params(&p, &c->p);
-	for (size_t d = 0; d < 3; d++) {
-		ck_assert_int_eq(aqz_trellis_tables_make(&t, &p, results[d], &err), AQZ_OK);
-		for (uint32_t i = 0; i < c->n_chunks; i++) {
-			const uint64_t first = i * c->chunk_rows, end = aqz_min(first + c->chunk_rows, p.rows);
-			const uint64_t a = first + noise_next(r) % (end - first), b = a + noise_next(r) % (end - a + 1);
-
-			decode_rows(c, &t, i, first, end);
-			decode_rows(c, &t, i, a, b);
-		}
-		aqz_trellis_tables_free(&t);
-	}
 	aqz_trellis_params_free(&p);
 }
 
@@ -155,16 +108,14 @@ START_TEST(every_trellis_and_width)
 	noise r = {6};
 
 	for (size_t b = 0; b < sizeof state_bits / sizeof *state_bits; b++)
-		for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
-			for (int zero = 0; zero <= (state_bits[b] > 0); zero++) {
-				trellis_case c;
-				const uint64_t rows = i % 3 == 0 ? 1 : i % 3 == 1 ? 70 : 200;
+		for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+			trellis_case c;
+			const uint64_t rows = i % 3 == 0 ? 1 : i % 3 == 1 ? 70 : 200;
 
-				trellis_case_make(&c, i % 2 ? CASE_LAYER : CASE_RANDOM, state_bits[b], zero != 0, rows, widths[i], 64,
-					&r);
-				round_trip(&c, &r);
-				trellis_case_free(&c);
-			}
+			trellis_case_make(&c, i % 2 ? CASE_LAYER : CASE_RANDOM, state_bits[b], rows, widths[i], 64, &r);
+			round_trip(&c);
+			trellis_case_free(&c);
+		}
 }
 END_TEST
 
@@ -177,9 +128,9 @@ START_TEST(every_kind)
 			trellis_case c;
 			const unsigned bits = state_bits[round % 8];
 
-			trellis_case_make(&c, (case_kind)kind, bits, bits > 0 && round % 3 == 0, 1 + noise_next(&r) % 150,
-				1 + noise_next(&r) % 150, 64, &r);
-			round_trip(&c, &r);
+			trellis_case_make(
+				&c, (case_kind)kind, bits, 1 + noise_next(&r) % 150, 1 + noise_next(&r) % 150, 64, &r);
+			round_trip(&c);
 			trellis_case_free(&c);
 		}
 }
@@ -191,13 +142,13 @@ START_TEST(zeros_cost_nothing)
 	noise r = {8};
 	trellis_case c;
 
-	trellis_case_make(&c, CASE_ZERO, 3, true, 128, 100, 128, &r);
+	trellis_case_make(&c, CASE_ZERO, 3, 128, 100, 128, &r);
 	ck_assert_uint_eq(c.chunks[0].n, 32 * 4);
 	trellis_case_free(&c);
-	trellis_case_make(&c, CASE_ZERO, 0, false, 64, 7, 64, &r);
+	trellis_case_make(&c, CASE_ZERO, 0, 64, 7, 64, &r);
 	ck_assert_uint_eq(c.chunks[0].n, 7 * 4);
 	/* Nine bytes of header; and so many bits for each array and exponent, its table. */
-	ck_assert_uint_lt(c.params.n, 9 + (3 * 11 + 2 * 7 + 64 + 64 + 3 + 7 + 7 + 8) / 8);
+	ck_assert_uint_lt(c.params.n, 9 + (3 * 11 + 2 * 7 + 64 + 64 + 3 + 8 + 7 + 8) / 8);
 	trellis_case_free(&c);
 }
 END_TEST
@@ -209,7 +160,7 @@ START_TEST(length_is_the_entropy)
 	trellis_case c;
 	double bits = 0;
 
-	trellis_case_make(&c, CASE_LAYER, 3, false, 2048, 96, 2048, &r);
+	trellis_case_make(&c, CASE_LAYER, 3, 2048, 96, 2048, &r);
 	for (uint64_t j = 0; j < c.p.cols; j++) {
 		unsigned state = 0;
 
@@ -219,7 +170,7 @@ START_TEST(length_is_the_entropy)
 			const aqz_trellis_table *t = &c.p.tables[c.p.bucket_table[aqz_trellis_bucket(&c.p, i, j)]][type];
 			unsigned frequency;
 
-			(void)aqz_trellis_slot(&frequency, t, aqz_trellis_mirrored(&c.p, type), k);
+			(void)aqz_trellis_slot(&frequency, t, type, k);
 			bits += frequency > 0 ? 12 - log2(frequency) : 12 - log2(t->escape) + 16;
 			state = aqz_trellis_next(3, state, (unsigned)k & 1);
 		}
@@ -238,18 +189,17 @@ START_TEST(frequencies_are_kept)
 	for (int round = 0; round < 10; round++) {
 		trellis_case c;
 
-		trellis_case_make(&c, CASE_LAYER, 3, round % 2 == 1, 64, 32, 64, &r);
+		trellis_case_make(&c, CASE_LAYER, 3, 64, 32, 64, &r);
 		for (unsigned i = 0; i < c.p.n_tables; i++)
 			for (unsigned s = 0; s < 2; s++) {
 				const double decay = 0.2 + 0.25 * i;
-				double sum = 0, divergence = 0, p[64], mass = 0;
+				double sum = 0, divergence = 0, p[AQZ_TRELLIS_MAX_MAGNITUDE + 1], mass = 0;
 				const aqz_trellis_table *t = &c.p.tables[i][s];
-				const bool mirrored = aqz_trellis_mirrored(&c.p, s);
 
 				for (unsigned m = 0; m < t->n_magnitudes; m++)
-					sum += (m > 0 || mirrored ? 2 : 1) * (p[m] = exp(-m / decay));
+					sum += (m > 0 || s == 1 ? 2 : 1) * (p[m] = exp(-m / decay));
 				for (unsigned m = 0; m < t->n_magnitudes; m++) {
-					const double copies = m > 0 || mirrored ? 2 : 1;
+					const double copies = m > 0 || s == 1 ? 2 : 1;
 
 					p[m] = fmax(1.0 / 4096, p[m] / sum);
 					mass += copies * p[m];

@@ -88,7 +88,7 @@ START_TEST(meets_the_bytes)
 		uint64_t payload;
 		const double loss = encode(&m, &layer, &o, &payload);
 
-		ck_assert_msg(fabs((double)payload / o.bytes - 1) < 0.002, "%g bits: %llu of %g bytes",
+		ck_assert_msg(fabs((double)payload - o.bytes) < 0.002 * o.bytes + 12, "%g bits: %llu of %g bytes",
 			bits[i], (unsigned long long)payload, o.bytes);
 		ck_assert(fabs(m.bytes / (double)payload - 1) < 0.002);
 		ck_assert(loss > 0 && loss < exp2(-2 * bits[i]) * 1.2);
@@ -196,7 +196,9 @@ START_TEST(massive_columns)
 		float *values = sure_alloc((size_t)(rows * cols) * sizeof *values);
 
 		aqz_trellis_dequantize(values, &m.params, m.index, o.chunk_rows, 0, rows);
-		ck_assert(loss < 1e-3 && fabs((double)payload / o.bytes - 1) < 0.003);
+		ck_assert_msg(loss < 1e-3 && fabs((double)payload - o.bytes) < 0.003 * o.bytes + 48,
+			"loss %g, %llu of %g bytes (%g)", loss,
+			(unsigned long long)payload, o.bytes, m.bytes);
 		for (uint64_t i = 0; i < rows; i++) {
 			ck_assert(fabsf(values[i * cols + 17] - w[i * cols + 17]) < 1e-4F);
 			ck_assert(fabsf(values[i * cols + 40] - w[i * cols + 40]) < 0.05F);
@@ -204,6 +206,77 @@ START_TEST(massive_columns)
 		free(values);
 		aqz_trellis_matrix_free(&m);
 	}
+	free(w);
+	free(h);
+}
+END_TEST
+
+/* log2 of the geometric mean of what H leaves of each input once those before it are known: a column's part in reverse
+ * water-filling. */
+static double log_spread(const float *h, uint64_t n)
+{
+	double *l = sure_alloc(n * n * sizeof *l), sum = 0;
+
+	for (uint64_t i = 0; i < n; i++)
+		for (uint64_t k = 0; k <= i; k++) {
+			double x = h[i * n + k];
+
+			for (uint64_t m = 0; m < k; m++)
+				x -= l[i * n + m] * l[k * n + m];
+			l[i * n + k] = i == k ? sqrt(x) : x / l[k * n + k];
+			sum += i == k ? log2(x) : 0;
+		}
+	free(l);
+	return sum / (double)n;
+}
+
+/* One input whose energy is a million times the others', correlated ones; one column of zeros; at rates where most is
+ * zero and where indices are large. The loss is what reverse water-filling says of the rate, every column's error what
+ * its share in the metric allows, and nothing is cut off. */
+START_TEST(massive_at_every_rate)
+{
+	const uint64_t rows = 400, cols = 192, massive = 17, zero = 60;
+	static const double bits[] = {0.5, 2, 4, 8};
+	float *w = layers_gauss(rows, cols, 0.02F, 21), *h = layers_spectrum(cols, 100, 22);
+	const aqz_layer layer = {w, rows, cols, h};
+	float *values = sure_alloc((size_t)(rows * cols) * sizeof *values);
+	double mean = 0;
+
+	for (uint64_t k = 0; k < cols; k++)
+		mean += h[k * cols + k] / (double)cols;
+	h[massive * cols + massive] += (float)(1e6 * mean);
+	for (uint64_t i = 0; i < rows; i++)
+		w[i * cols + zero] = 0;
+	for (size_t b = 0; b < sizeof bits / sizeof *bits; b++)
+		for (unsigned s = 3; s <= 5; s += 2) {
+			const aqz_trellis_options o = options(s, bits[b] * (double)(rows * cols) / 8);
+			const double energy = layers_energy(w, NULL, rows, cols, h);
+			/* Of an element in the metric. What sides and tables take, a quarter of a bit at these sizes, is not for
+			 * indices. */
+			const double share = exp2(log_spread(h, cols) - 2 * (bits[b] - 0.25)) * 0.02 * 0.02;
+			aqz_trellis_matrix m;
+			uint64_t payload;
+			const double loss = encode(&m, &layer, &o, &payload) * energy / (double)(rows * cols);
+			double error[192] = {0};
+
+			/* 0.2 % and 12 bytes; where most is zero, passes over so few weights do not settle to that. */
+			ck_assert_msg(fabs((double)payload - o.bytes) < (bits[b] < 1 ? 0.05 : 0.002) * o.bytes + 12,
+				"%g bits: %llu of %g bytes (%g)",
+				bits[b], (unsigned long long)payload, o.bytes, m.bytes);
+			/* At half a bit some inputs are left out altogether. */
+			ck_assert_msg(loss < (bits[b] < 1 ? 2 : 1.5) * share, "%g bits, %u states: %g, not %g", bits[b],
+				1u << s, loss, share);
+			aqz_trellis_dequantize(values, &m.params, m.index, o.chunk_rows, 0, rows);
+			for (uint64_t i = 0; i < rows * cols; i++)
+				error[i % cols] += pow((double)w[i] - (double)values[i], 2) / (double)rows;
+			ck_assert_msg(error[massive] * h[massive * cols + massive] < 4 * share,
+				"%g bits: the massive input's error is %g, not %g", bits[b],
+				error[massive] * h[massive * cols + massive], share);
+			for (uint64_t k = 0; k < cols; k++)
+				ck_assert_msg(error[k] < 1.5 * 0.02 * 0.02, "column %u: %g", (unsigned)k, error[k]);
+			aqz_trellis_matrix_free(&m);
+		}
+	free(values);
 	free(w);
 	free(h);
 }
@@ -260,6 +333,17 @@ START_TEST(constant_and_zero)
 		o.loss = 1e-6;
 		/* Steps at which such rows come out exactly make the loss jump. */
 		ck_assert(encode(&m, &layer, &o, &payload) < 2e-6);
+		aqz_trellis_matrix_free(&m);
+	}
+	/* More bits than there is to say are not taken. */
+	for (double bits = 1; bits <= 8; bits *= 2) {
+		const aqz_trellis_options o = options(3, bits * (double)(rows * cols) / 8);
+		aqz_trellis_matrix m;
+		uint64_t payload;
+
+		/* What rows of one value each take jumps with the step. */
+		ck_assert(encode(&m, &layer, &o, &payload) < exp2(-2 * bits) * 4);
+		ck_assert_msg((double)payload < 1.3 * o.bytes, "%llu of %g bytes", (unsigned long long)payload, o.bytes);
 		aqz_trellis_matrix_free(&m);
 	}
 	free(w);
@@ -331,40 +415,6 @@ START_TEST(relative)
 	aqz_trellis_matrix_free(&other);
 	free(w);
 	free(h);
-}
-END_TEST
-
-START_TEST(variants_are_equal)
-{
-	enum { N = 333 };
-	const aqz_path_kernels *plain = aqz_path_kernels_get(0), *k;
-	static float rates[4 * 2 * AQZ_RATES], x[N], cost[2][4 * N];
-	static int32_t index[2][N], candidates[2][4 * N];
-	static uint8_t bucket[N], choice[N * 32 + 64];
-	noise r = {99};
-	unsigned n_variants = 1;
-
-	for (unsigned v = 1; (k = aqz_path_kernels_get(v)) != NULL; v++, n_variants++)
-		for (unsigned s = 0; s <= 8; s += s == 0 ? 2 : 1)
-			for (int round = 0; round < 4; round++) {
-				for (size_t i = 0; i < sizeof rates / sizeof *rates; i++)
-					rates[i] = round == 0 ? 0 : (float)(noise_next(&r) % 1000) * 0.01F;
-				for (size_t i = 0; i < N; i++) {
-					const float unit = (float)(int64_t)(noise_next(&r) % 20001 - 10000) * 1e-3F;
-
-					x[i] = round == 3 ? unit * (i % 3 == 0 ? 1e9F : 1e5F) : unit;
-					bucket[i] = (uint8_t)(noise_next(&r) % 4);
-				}
-				plain->candidates(cost[0], candidates[0], x, 0.7F, rates, bucket, N, s);
-				k->candidates(cost[1], candidates[1], x, 0.7F, rates, bucket, N, s);
-				for (size_t i = 0; i < 4 * N; i++)
-					if (s != 0 || i % 4 < 2)
-						ck_assert(cost[0][i] == cost[1][i] && candidates[0][i] == candidates[1][i]);
-				plain->path(index[0], cost[0], candidates[0], choice, N, s);
-				k->path(index[1], cost[0], candidates[0], choice, N, s);
-				ck_assert_int_eq(memcmp(index[0], index[1], sizeof index[0]), 0);
-			}
-	printf("%u variants\n", n_variants);
 }
 END_TEST
 
@@ -455,11 +505,11 @@ int main(void)
 	tcase_add_test(c, meets_a_loss);
 	tcase_add_test(c, threads_do_not_matter);
 	tcase_add_test(c, massive_columns);
+	tcase_add_test(c, massive_at_every_rate);
 	tcase_add_test(c, wild_sizes);
 	tcase_add_test(c, constant_and_zero);
 	tcase_add_test(c, importance);
 	tcase_add_test(c, relative);
-	tcase_add_test(c, variants_are_equal);
 	tcase_add_test(c, tiny);
 	tcase_add_test(c, stops_and_refuses);
 	suite_add_tcase(suite, c);

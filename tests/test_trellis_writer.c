@@ -20,7 +20,7 @@ static aqz_status write_file(memory_file *f, unsigned n_threads, uint64_t memlim
 
 	memset(f, 0, sizeof *f);
 	memory_io(&io, f);
-	trellis_case_fill(&c, CASE_LAYER, 3, false, 300, 40, 64, &r);
+	trellis_case_fill(&c, CASE_LAYER, 3, 300, 40, 64, &r);
 	if (index != 0)
 		c.index[1234] = index;
 	status = aqz_writer_open(&w, &io, &opt, err);
@@ -67,7 +67,7 @@ START_TEST(no_bytes_are_put)
 {
 	const aqz_writer_options opt = {.struct_size = sizeof opt, .id = "trellis", .n_threads = 1};
 	aqz_tensor_desc d = {.struct_size = sizeof d, .name = "t", .name_bytes = 1, .dtype = AQZ_F32, .rank = 2,
-		.shape = {3, 4}, .scheme = aqz_trellis_scheme(3, false)};
+		.shape = {3, 4}, .scheme = aqz_trellis_scheme(3)};
 	memory_file f = {0};
 	uint8_t data[48] = {0};
 	aqz_writer *w;

@@ -253,10 +253,10 @@ static inline void tiny_gguf_tensors(gguf_file *g, const tiny *t)
 	const bool permuted = t->config.family == AQZ_LLAMA || t->config.family == AQZ_MISTRAL;
 
 	for (uint32_t i = 0; i < n; i++) {
-		const uint32_t number = all[i].cols == 0 ? 0 : tiny_is(t->wrong_dtype, all[i].name) ? 12 : t->gguf_type;
+		const uint32_t number = all[i].cols == 0 ? 0 : tiny_is(t->wrong_dtype, all[i].name) ? 10 : t->gguf_type;
 		const aqz_gguf_type *type = aqz_gguf_type_find(number);
 		const uint64_t rows = all[i].rows + tiny_is(t->misshapen, all[i].name);
-		const uint64_t cols = number == 12 ? 256 : all[i].cols == 0 ? 1 : all[i].cols;
+		const uint64_t cols = number == 10 ? 256 : all[i].cols == 0 ? 1 : all[i].cols;
 		const uint64_t shape[2] = {rows, cols}, n_blocks = rows * cols / type->n_values;
 		uint8_t *stored = calloc(n_blocks, type->n_bytes);
 		char name[AQZ_WEIGHT_NAME_BYTES];

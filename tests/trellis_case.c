@@ -23,9 +23,9 @@ static void make_table(aqz_trellis_table *t, case_kind kind, unsigned number, no
 	const double decay = kind == CASE_LAYER ? 0.2 + 0.25 * number : exp2(between(r, -6, 6));
 	double sum = 0, w[AQZ_TRELLIS_MAX_MAGNITUDE + 1];
 
-	t->n_magnitudes = (uint8_t)(kind == CASE_LAYER ? 3 + 4 * (int)number : between(r, 1, 64));
-	if (t->n_magnitudes > 64)
-		t->n_magnitudes = 64;
+	t->n_magnitudes = (uint8_t)(kind == CASE_LAYER ? 3 + 4 * (int)number : between(r, 1, 127));
+	if (t->n_magnitudes > 127)
+		t->n_magnitudes = 127;
 	if (kind == CASE_ZERO)
 		t->n_magnitudes = 1;
 	for (unsigned m = 0; m < t->n_magnitudes; m++)
@@ -88,14 +88,13 @@ static int32_t make_index(const trellis_case *c, case_kind kind, uint64_t row, u
 	return (int32_t)lround(-log(1 - uniform(r)) * (0.3 + 0.3 * bucket) * (between(r, 0, 1) * 2 - 1));
 }
 
-void trellis_case_fill(trellis_case *c, case_kind kind, unsigned state_bits, bool zero_in_both,
+void trellis_case_fill(trellis_case *c, case_kind kind, unsigned state_bits,
 	uint64_t rows, uint64_t cols, uint64_t chunk_rows, noise *r)
 {
 	memset(c, 0, sizeof *c);
 	c->p.rows = rows;
 	c->p.cols = cols;
 	c->p.state_bits = (uint8_t)state_bits;
-	c->p.zero_in_both = zero_in_both;
 	make_params(&c->p, kind, r);
 	c->index = sure_alloc(rows * cols * sizeof *c->index);
 	for (uint64_t j = 0; j < cols; j++)
@@ -104,12 +103,12 @@ void trellis_case_fill(trellis_case *c, case_kind kind, unsigned state_bits, boo
 	c->chunk_rows = chunk_rows;
 }
 
-void trellis_case_make(trellis_case *c, case_kind kind, unsigned state_bits, bool zero_in_both,
+void trellis_case_make(trellis_case *c, case_kind kind, unsigned state_bits,
 	uint64_t rows, uint64_t cols, uint64_t chunk_rows, noise *r)
 {
 	aqz_error err;
 
-	trellis_case_fill(c, kind, state_bits, zero_in_both, rows, cols, chunk_rows, r);
+	trellis_case_fill(c, kind, state_bits, rows, cols, chunk_rows, r);
 	SURE(aqz_trellis_params_write(&c->params, &c->p, &err) == AQZ_OK);
 	c->n_chunks = (uint32_t)aqz_ceil_div(rows, chunk_rows);
 	c->chunks = sure_alloc(c->n_chunks * sizeof *c->chunks);
@@ -162,14 +161,13 @@ void trellis_case_decode(
 
 		for (uint64_t i = 0; i < end; i++) {
 			const int32_t k = c->index[j * p->rows + i];
-			const int sign = k > 0 ? 1 : k < 0 ? -1 : 0;
 			const unsigned old = i % c->chunk_rows == 0 ? 0 : state;
 			int32_t v = 2 * k;
 
 			if (p->state_bits == 0)
 				v = k;
 			else if (old & 1)
-				v = p->zero_in_both ? 2 * k - sign : 2 * k + 1;
+				v = 2 * k + 1;
 			state = old >> 1;
 			if (old & 1)
 				state ^= h0[p->state_bits] >> 1;

@@ -24,10 +24,10 @@ typedef struct trellis_case {
 } trellis_case;
 
 /* Parameters and indices, without a call of the library. */
-void trellis_case_fill(trellis_case *c, case_kind kind, unsigned state_bits, bool zero_in_both, uint64_t rows,
+void trellis_case_fill(trellis_case *c, case_kind kind, unsigned state_bits, uint64_t rows,
 	uint64_t cols, uint64_t chunk_rows, noise *r);
 /* The same, coded. */
-void trellis_case_make(trellis_case *c, case_kind kind, unsigned state_bits, bool zero_in_both, uint64_t rows,
+void trellis_case_make(trellis_case *c, case_kind kind, unsigned state_bits, uint64_t rows,
 	uint64_t cols, uint64_t chunk_rows, noise *r);
 void trellis_case_free(trellis_case *c);
 

@@ -1,17 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The Cholesky factor of a damped Hessian. */
 #include <lapacke.h>
+#include <math.h>
 
 #include "codec/encode/factor.h"
 
-/* Damping, a share of each input's own diagonal and of the mean: GPTQ's 1 % of the mean lets one massive input drown
- * all others, so most of it is the input's own. */
+/* A share of each input's own diagonal and of the mean one. */
 #define DAMP_OWN 0.01
 #define DAMP_MEAN 1e-4
 
-aqz_status aqz_cholesky(double *matrix, const float *hessian, uint64_t n, const uint32_t *place,
+/* The geometric mean: in the arithmetic one, a massive input drowns all others. */
+static double typical(const float *hessian, uint64_t n)
+{
+	double sum = 0;
+	uint64_t n_live = 0;
+
+	for (uint64_t i = 0; i < n; i++)
+		if (hessian[i * n + i] > 0) {
+			sum += log((double)hessian[i * n + i]);
+			n_live++;
+		}
+	return n_live > 0 ? exp(sum / (double)n_live) : 1;
+}
+
+aqz_status aqz_cholesky(double *matrix, const float *hessian, uint64_t n, const uint32_t *place, double ridge,
 	unsigned n_threads, aqz_error *err)
 {
+	const double even = ridge * typical(hessian, n);
 	double mean = 0;
 
 	for (uint64_t i = 0; i < n; i++)
@@ -25,7 +40,7 @@ aqz_status aqz_cholesky(double *matrix, const float *hessian, uint64_t n, const 
 
 			for (uint64_t k = 0; k <= i; k++)
 				matrix[i * n + k] = row[place[k]];
-			matrix[i * n + i] += damp * (DAMP_OWN * row[place[i]] + DAMP_MEAN * mean);
+			matrix[i * n + i] += even + damp * (DAMP_OWN * row[place[i]] + DAMP_MEAN * mean);
 		}
 		/* Column-major upper is row-major lower. */
 		if (LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'U', (lapack_int)n, matrix, (lapack_int)n) == 0)

@@ -256,7 +256,7 @@ aqz_status aqz_metric_ldl(aqz_metric *l, unsigned n_threads, aqz_budget *budget,
 		importance[i / g] += l->hessian[i * n + i];
 	order_groups(l, importance);
 	place_columns(place, l);
-	AQZ_TRY(aqz_cholesky(matrix, l->hessian, n, place, n_threads, err));
+	AQZ_TRY(aqz_cholesky(matrix, l->hessian, n, place, 0, n_threads, err));
 	memset(l->factor, 0, groups * g * g * sizeof(float));
 #pragma omp parallel for num_threads(n_threads) schedule(static)
 	for (uint64_t i = 0; i < n; i++) {

@@ -49,6 +49,7 @@ typedef struct aqz_trellis_work {
 	double *sizes;       /* [n_chunks][cols]: sums of |x| over the row's step and size, of the last pass */
 	double *errors;      /* [n_chunks] */
 	uint32_t *counts;    /* [AQZ_TRELLIS_MAX_BUCKETS][2][AQZ_COUNTS], of the last pass */
+	uint64_t n_long;     /* indices of it whose escapes take three words */
 	uint8_t *scratch;    /* [n_threads][scratch_bytes] */
 	size_t scratch_bytes;
 	double error;        /* of the last pass: sum of L_jj^2 (x - q)^2, with the damping in L */

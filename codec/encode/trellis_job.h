@@ -24,6 +24,7 @@ typedef struct aqz_trellis_job {
 	double energy;      /* tr(W H W^T), where it is needed */
 	double unit;        /* of c as the options have it */
 	bool has_tables;
+	double bytes, index_bytes; /* of the last pass, as the tables have it; the indices' part */
 	aqz_trellis_watch watch;
 } aqz_trellis_job;
 
@@ -40,6 +41,7 @@ void aqz_trellis_sides_sizes(aqz_trellis_job *j);
 
 /* ---- trellis_search.c: passes for one c, and the c that a goal needs */
 
-aqz_status aqz_trellis_search(aqz_trellis_job *j, double *c, double *bytes, aqz_error *err);
+/* Leaves the constant, bytes and index_bytes in *out. */
+aqz_status aqz_trellis_search(aqz_trellis_job *j, aqz_trellis_matrix *out, aqz_error *err);
 
 #endif

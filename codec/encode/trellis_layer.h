@@ -22,6 +22,7 @@ typedef struct aqz_trellis_options {
 	bool relative;           /* c is in units of sqrt(tr(W H W^T) / weights): it means the same for all matrices */
 	float mu;                /* price of a bit, in squared c; < 0: the usual one */
 	bool even_steps;         /* the same step for all columns, for comparison */
+	double energy;           /* tr(W H W^T), which relative and loss need, if it is known; else 0 */
 	aqz_progress_fn *progress; /* in columns of passes; may be NULL */
 	void *progress_user;
 } aqz_trellis_options;
@@ -32,6 +33,7 @@ typedef struct aqz_trellis_matrix {
 	int32_t *index;          /* [cols][rows] */
 	double c;                /* that was used, in units as the options have them */
 	double bytes;            /* of parameters and payloads, as the tables have it */
+	double index_bytes;      /* of these, for the indices */
 	double energy;           /* tr(W H W^T), if relative or loss needed it; else below 0 */
 	double error;            /* tr(E H E^T) with the damping that H had for the feedback */
 } aqz_trellis_matrix;
@@ -41,6 +43,8 @@ typedef struct aqz_trellis_matrix {
 aqz_status aqz_encode_trellis_matrix(aqz_trellis_matrix *out, const aqz_layer *layer, const aqz_trellis_options *opt,
 	aqz_error *err);
 void aqz_trellis_matrix_free(aqz_trellis_matrix *m);
+/* Bytes of a matrix of more rows, of which those of m are an even part. */
+double aqz_trellis_whole_bytes(const aqz_trellis_matrix *m, uint64_t rows, uint32_t chunk_rows);
 /* Bytes of memory that it needs beside the layer, as an upper bound; of the Hessian only counts whether it is
  * there. */
 uint64_t aqz_encode_trellis_memory(const aqz_layer *layer, const aqz_trellis_options *opt);

@@ -1,57 +1,60 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The body of one variant of the candidates; trellis_path.c includes it once for each instruction set with
+/* The body of one variant of the loops over rows; trellis_path.c includes it once for each instruction set with
  * NAME(x)    x with the variant's suffix
- * TARGET     the function attribute */
+ * TARGET     the function attribute
+ * WIDTH      floats in a vector */
 
-static inline __attribute__((always_inline)) TARGET float NAME(rate)(const float *rates, int32_t k)
+typedef float NAME(lanes) __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
+
+static TARGET void NAME(feedback)(float *restrict x, const float *restrict f, const float *restrict error,
+	size_t n_before, size_t n)
 {
-	k = k < -AQZ_RATES / 2 ? -AQZ_RATES / 2 : k;
-	k = k > AQZ_RATES / 2 - 1 ? AQZ_RATES / 2 - 1 : k;
-	return rates[k + AQZ_RATES / 2];
-}
+	size_t i = 0;
 
-/* The index nearest to u and the cheaper of its neighbours, which have the other parity. width: what v changes by when
- * k does by 1. */
-static inline __attribute__((always_inline)) TARGET void NAME(pair)(
-	float *restrict cost, int32_t *restrict k, float u, float width, const float *restrict rates)
-{
-	const float r = (u + ROUND) - ROUND, e = (u - r) * width;
-	const int32_t k0 = (int32_t)r;
-	const float at = e * e + NAME(rate)(rates, k0);
-	const float below = (e + width) * (e + width) + NAME(rate)(rates, k0 - 1);
-	const float above = (e - width) * (e - width) + NAME(rate)(rates, k0 + 1);
-	const float beside = above < below ? above : below;
-	const int32_t k1 = above < below ? k0 + 1 : k0 - 1;
-	const int32_t odd = k0 & 1;
+	for (; i + 4 * WIDTH <= n; i += 4 * WIDTH) {
+		NAME(lanes) *at = (NAME(lanes) *)(x + i);
+		NAME(lanes) a = at[0], b = at[1], c = at[2], d = at[3];
 
-	cost[0] = odd ? beside : at;
-	cost[1] = odd ? at : beside;
-	k[0] = odd ? k1 : k0;
-	k[1] = odd ? k0 : k1;
-}
+		for (size_t j = 0; j < n_before; j++) {
+			const NAME(lanes) *e = (const NAME(lanes) *)(error + j * n + i);
 
-static TARGET void NAME(candidates)(float *restrict cost, int32_t *restrict k, const float *restrict x, float inverse,
-	const float *restrict rates, const uint8_t *restrict bucket, size_t n, unsigned state_bits)
-{
-	if (state_bits == 0) {
-		AQZ_SIMD
-		for (size_t i = 0; i < n; i++) {
-			float y = x[i] * inverse;
-
-			y = y < -LIMIT ? -LIMIT : y;
-			y = y > LIMIT ? LIMIT : y;
-			NAME(pair)(cost + 4 * i, k + 4 * i, y, 1, rates + (size_t)bucket[i] * 2 * AQZ_RATES);
+			a += f[j] * e[0];
+			b += f[j] * e[1];
+			c += f[j] * e[2];
+			d += f[j] * e[3];
 		}
-		return;
+		at[0] = a;
+		at[1] = b;
+		at[2] = c;
+		at[3] = d;
 	}
-	AQZ_SIMD
-	for (size_t i = 0; i < n; i++) {
-		const float *bits = rates + (size_t)bucket[i] * 2 * AQZ_RATES;
-		float y = x[i] * inverse;
+	for (; i < n; i++)
+		for (size_t j = 0; j < n_before; j++)
+			x[i] += f[j] * error[j * n + i];
+}
 
-		y = y < -LIMIT ? -LIMIT : y;
-		y = y > LIMIT ? LIMIT : y;
-		NAME(pair)(cost + 4 * i, k + 4 * i, y * 0.5f, 2, bits);
-		NAME(pair)(cost + 4 * i + 2, k + 4 * i + 2, (y - 1) * 0.5f, 2, bits + AQZ_RATES);
+static TARGET double NAME(settle)(float *restrict error, uint16_t *restrict count, const aqz_path_column *c)
+{
+	const float step = c->step;
+	const int32_t scale = c->state_bits != 0 ? 2 : 1;
+	double parts[PARTS] = {0}, sum = 0;
+
+	for (size_t i = 0; i < c->n; i += PARTS) {
+		const size_t n = c->n - i < PARTS ? c->n - i : PARTS;
+
+		AQZ_SIMD
+		for (size_t l = 0; l < n; l++) {
+			const int32_t k = c->index[i + l], t = c->choice[i + l] >> 1;
+			const float q = (float)(scale * k + t) * step, e = c->x[i + l] - q;
+			int32_t m = k < 0 ? -k - t : k;
+
+			m = m > AQZ_TRELLIS_MAX_MAGNITUDE ? AQZ_TRELLIS_MAX_MAGNITUDE : m;
+			error[i + l] = c->w[i + l] - q;
+			count[i + l] = (uint16_t)((c->bucket[i + l] * 2 + t) * (AQZ_TRELLIS_MAX_MAGNITUDE + 1) + m);
+			parts[l] += (double)(c->weight[i + l] * (e * e));
+		}
 	}
+	for (size_t l = 0; l < PARTS; l++)
+		sum += parts[l];
+	return sum;
 }

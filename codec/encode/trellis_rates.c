@@ -5,7 +5,7 @@
 #include "codec/encode/trellis.h"
 
 #define TOTAL (1u << AQZ_RANS_BITS)
-/* Bits that an escape takes beside its symbol; longer ones are too rare to count. */
+/* Bits that an escape takes beside its symbol. */
 #define ESCAPE_BITS 16
 /* About what a table pair and a magnitude in it take in the file. */
 #define TABLE_BITS 24.0
@@ -19,9 +19,9 @@ typedef struct histogram {
 } histogram;
 
 /* True if k and its mirror are one value: k = 0 where zero is its own mirror. */
-static bool single(const aqz_trellis_params *p, unsigned t, unsigned m)
+static bool single(unsigned t, unsigned m)
 {
-	return m == 0 && (t == 0 || p->zero_in_both);
+	return m == 0 && t == 0;
 }
 
 /* Magnitudes that get a frequency of their own: up to the last that is likely enough not to be an escape. */
@@ -56,7 +56,7 @@ static double entropy(const histogram *h, const aqz_trellis_params *p)
 			if (m >= n_magnitudes)
 				rest += n;
 			else if (n > 0)
-				bits += n * (log2(sum / n) + (single(p, t, m) ? 0 : 1));
+				bits += n * (log2(sum / n) + (single(t, m) ? 0 : 1));
 		}
 		if (rest > 0)
 			bits += rest * (log2(sum / rest < TOTAL ? sum / rest : TOTAL) + ESCAPE_BITS);
@@ -66,8 +66,7 @@ static double entropy(const histogram *h, const aqz_trellis_params *p)
 }
 
 /* Frequencies that sum to 2^12, each at least 1, in proportion to the counts. */
-static void make_table(
-	aqz_trellis_table *table, const double *n, unsigned t, const aqz_trellis_params *p)
+static void make_table(aqz_trellis_table *table, const double *n, unsigned t)
 {
 	double sum = 0, rest = 0;
 	unsigned used = 0;
@@ -98,7 +97,7 @@ static void make_table(
 			table->frequency[m]--;
 			used -= 2;
 		}
-	if (single(p, t, 0)) {
+	if (single(t, 0)) {
 		table->frequency[0] = (uint16_t)(TOTAL - used);
 	} else {
 		table->frequency[0] = (uint16_t)((TOTAL - used) / 2);
@@ -166,7 +165,7 @@ double aqz_trellis_make_tables(aqz_trellis_params *p, const uint32_t *counts)
 	}
 	for (unsigned c = 0; c < n; c++) {
 		for (unsigned t = 0; t < 2; t++)
-			make_table(&p->tables[c][t], clusters[c].n[t < n_types ? t : 0], t, p);
+			make_table(&p->tables[c][t], clusters[c].n[t < n_types ? t : 0], t);
 		bits += cost[c];
 	}
 	return bits;
@@ -190,7 +189,7 @@ void aqz_trellis_rates(float *rates, const aqz_trellis_params *p, float mu)
 			for (int i = 0; i < AQZ_RATES; i++) {
 				const int k = i - AQZ_RATES / 2;
 
-				row[i] = mu * (float)magnitude_bits(table, aqz_trellis_magnitude(p, t, k));
+				row[i] = mu * (float)magnitude_bits(table, aqz_trellis_magnitude(t, k));
 			}
 		}
 }
