@@ -310,7 +310,7 @@ AQZ_API aqz_status aqz_evaluate(aqz_evaluation *out, const aqz_model *model, con
 
 typedef struct aqz_calibrate_options {
 	size_t struct_size;
-	bool row_importance;       /**< also NAME.row_importance F32 [out] of the blocks' linears: needs a backward pass */
+	bool row_importance;       /**< also NAME.row_importance F32 [out] of all linears: needs a backward pass */
 	uint64_t importance_tokens; /**< of the first windows that are used for it, whole ones and at least one; 0 = all */
 	uint64_t seed;             /**< of the sampled labels */
 	unsigned n_threads;
@@ -326,7 +326,9 @@ typedef struct aqz_calibrate_options {
  * NAME.token_count U64 [vocabulary]. Layer by layer: memory is that of the hidden states of all tokens and of one
  * layer's matrices. row_importance: the mean over tokens of the squared gradient of a window's summed cross-entropy by
  * that output, with a label drawn from the model's own distribution at every position (the Fisher information's
- * diagonal); memory is that of all blocks' inputs for some windows at a time. out needs write only.
+ * diagonal); of the head (by its name as above) sqrt(F m), F being that for each token and ln m the mean of ln F
+ * weighted by F, since other texts have other tokens. Memory is that of all blocks' inputs for some windows at a time.
+ * out needs write only.
  * Returns AQZ_OK; _ARGUMENT (windows empty or longer than max_positions, ids out of range), _NOMEM, _MEMLIMIT,
  * _CANCELLED, what out returned; _CORRUPT if the model's finite weights give infinities or NaN.
  */

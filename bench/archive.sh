@@ -7,7 +7,8 @@
 #		../shared/data/text/wikitext-2/test.txt, 5 (of 2048 tokens)
 #
 # AQLMZIP names the tool (build/aqlmzip), SCHEMES the additive ones ("2x8g8 5x8g16 3x8g8 4x8g8"), EFFORT that of their
-# encoder (1), STATES the archive's (64), WORK a folder that keeps the files: what is there is not made again.
+# encoder (1), SHARE what shares codebooks (kind), STATES the archive's (64), WORK a folder that keeps the files: what
+# is there is not made again.
 # STATS come from `aqlmzip calibrate --row-importance`; the archive makes use of the importance.
 set -eu
 cd "$(dirname "$0")/.."
@@ -28,9 +29,10 @@ fi
 sh bench/machine.sh
 echo "model     $model"
 echo "text      $text, $windows windows of 2048"
-echo "additive  --share kind --codebook-bits 8 --effort $effort; archive: --profile archive --trellis $states"
+echo "additive  --share ${SHARE:-kind} --codebook-bits 8 --effort $effort; archive: --profile archive --trellis $states"
 
 number() { tr -d '\n' <"$2" | sed -n "s/.*\"$1\": *\(-\{0,1\}[0-9][-+.0-9eE]*\).*/\1/p"; }
+coded_bytes() { echo "$(number bits_per_weight "$1") $(number weights "$1")" | awk '{ printf "%.0f", $1 * $2 / 8 }'; }
 # make NAME OPTION...: NAME.aqz, NAME.json of `info`, NAME.seconds, and NAME.eval
 make_one() {
 	name=$1
@@ -47,7 +49,7 @@ make_one() {
 		mv "$work/eval" "$work/$name.eval"
 	}
 	printf '%-9s %7.3f %10d %11.3f %8.4f %8d\n' "$name" "$(number bits_per_weight "$work/$name.json")" \
-		"$(number bytes "$work/$name.json")" "$(number perplexity "$work/$name.eval")" \
+		"$(coded_bytes "$work/$name.json")" "$(number perplexity "$work/$name.eval")" \
 		"$(number kl "$work/$name.eval")" \
 		"$(cat "$work/$name.seconds")"
 }
@@ -56,7 +58,7 @@ make_one() {
 printf 'original perplexity %.3f\n' "$(number perplexity "$work/original")"
 printf '%-9s %7s %10s %11s %8s %8s\n' file 'bits/w' bytes perplexity KL seconds
 for scheme in ${SCHEMES:-2x8g8 5x8g16 3x8g8 4x8g8}; do
-	make_one "$scheme" --scheme "$scheme" --share kind --codebook-bits 8 --effort "$effort"
+	make_one "$scheme" --scheme "$scheme" --share "${SHARE:-kind}" --codebook-bits 8 --effort "$effort"
 	bits=$(number bits_per_weight "$work/$scheme.json")
 	make_one "a-$scheme" --profile archive --bits "$bits" --trellis "$states"
 done

@@ -20,7 +20,7 @@ trap 'rm -rf "$work"' EXIT INT TERM
 head -c 2048 "${PROMPT:-tests/data/stories/evaluation.txt}" >"$work/prompt.txt"
 sh bench/machine.sh
 
-number() { tr -d '\n' <"$2" | sed -n "s/.*\"$1\": *\(-\{0,1\}[0-9][-+.0-9eE]*\).*/\1/p"; }
+number() { tr '\n' ' ' <"$2" | sed -n "s/.*\"$1\": *\(-\{0,1\}[0-9][-+.0-9eE]*\).*/\1/p" | awk 1; }
 largest() { sort -g | tail -n 1; }
 mebibytes() { awk -v n="$1" 'BEGIN { printf "%.1f MiB", n / 1048576 }'; }
 row() { printf '%-48s %7s %11s %8s %12s %10s %11s\n' "$@"; }

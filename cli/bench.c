@@ -9,6 +9,7 @@
 enum {
 	OPT_SCHEME = CLI_OPT_OWN,
 	OPT_ONLY,
+	OPT_DEVICE,
 	OPT_SIZE,
 	OPT_EFFORT,
 	OPT_SHAPES,
@@ -19,6 +20,7 @@ enum {
 
 static const cli_option options[] = {
 	{OPT_ONLY, 0, "only", "PART", "only this part: codec or kernels (default: both)"},
+	{OPT_DEVICE, 0, "device", "DEVICE", "kernels on this: cpu (the default) or cuda, which leaves codec out"},
 	{OPT_SCHEME, 's', "scheme", "SCHEME", "additive scheme to measure (default: 2x8g8)"},
 	{OPT_SIZE, 0, "size", "ROWSxCOLS", "codec: of the matrix (default: 1024x1024)"},
 	{OPT_EFFORT, 'e', "effort", "1..9", "codec: of the encoder (default: 5)"},
@@ -42,19 +44,21 @@ static const cli_option options[] = {
 #define PROGRAM_BYTES (UINT64_C(16) << 20)
 
 static const char *const table_bits[] = {"8", "16", "32", NULL};
+static const char *const devices[] = {"cpu", "cuda", NULL};
 static const char all_models[] = "llama-2-7b,llama-2-70b,llama-3-8b";
 
 typedef struct bench_job {
-	bool codec, kernels;
+	bool codec, kernels, gpu;
 	bench_codec c;
 	bench_kernels k;
+	bench_gpu g;
 	cli_progress progress;
 } bench_job;
 
 static int check_memory(const bench_job *job, const cli_common *common)
 {
 	const uint64_t codec = job->codec ? bench_codec_memory(&job->c) : 0;
-	const uint64_t kernels = job->kernels ? bench_kernels_memory(&job->k) : 0;
+	const uint64_t kernels = job->kernels ? bench_kernels_memory(&job->k) : job->gpu ? bench_gpu_memory(&job->g) : 0;
 	const uint64_t need = PROGRAM_BYTES + (codec > kernels ? codec : kernels);
 	char wanted[CLI_SIZE_TEXT], there[CLI_SIZE_TEXT];
 
@@ -83,6 +87,8 @@ static int bench(bench_job *job, const cli_common *common)
 		cli_progress_begin(&job->progress, common->quiet);
 		status = bench_kernels_run(&job->k, &err);
 	}
+	if (status == AQZ_OK && job->gpu)
+		status = bench_gpu_run(&job->g, &err);
 	cli_progress_clear(&job->progress);
 	if (status != AQZ_OK)
 		return cli_error_status("bench", status, &err);
@@ -91,6 +97,8 @@ static int bench(bench_job *job, const cli_common *common)
 			bench_codec_print(&job->c);
 		if (job->kernels)
 			bench_kernels_print(&job->k);
+		if (job->gpu)
+			bench_gpu_print(&job->g);
 		return CLI_OK;
 	}
 	root = json_pack("{so si so}", "version", json_string(aqz_version()), "threads",
@@ -99,6 +107,8 @@ static int bench(bench_job *job, const cli_common *common)
 		bench_codec_json(root, &job->c);
 	if (job->kernels)
 		bench_kernels_json(root, &job->k);
+	if (job->gpu)
+		bench_gpu_json(root, &job->g);
 	return cli_json_print(root);
 }
 
@@ -131,6 +141,22 @@ static double parse_seconds(cli_parser *p)
 	return seconds;
 }
 
+/* A GPU has kernels only. */
+static void settle_device(cli_parser *p, bench_job *job)
+{
+	if (!job->gpu)
+		return;
+	if (job->codec && !job->kernels)
+		cli_usage(p, "--device cuda is for kernels, which --only codec leaves out");
+	else if (job->k.table_bits != 0)
+		cli_usage(p, "--table-bits is for the CPU, not for --device cuda");
+	job->codec = job->kernels = false;
+	job->g.common = &p->common;
+	job->g.scheme = job->c.scheme;
+	job->g.shapes = job->k.shapes;
+	job->g.seconds = job->k.seconds;
+}
+
 /* What goes together; then what was not said. */
 static void settle(cli_parser *p, bench_job *job, bool full)
 {
@@ -145,6 +171,8 @@ static void settle(cli_parser *p, bench_job *job, bool full)
 	if (job->k.seconds < 0)
 		job->k.seconds = full ? 0.5 : 0.2;
 	job->c.seconds = job->k.seconds;
+	if (p->exit_code < 0)
+		settle_device(p, job);
 }
 
 static int run(int argc, char **argv)
@@ -168,6 +196,9 @@ static int run(int argc, char **argv)
 		switch (p.id) {
 		case OPT_ONLY:
 			parse_only(&p, job);
+			break;
+		case OPT_DEVICE:
+			job->gpu = cli_value_choice(&p, devices) == 1;
 			break;
 		case OPT_SCHEME:
 			job->c.scheme = parse_scheme(&p);

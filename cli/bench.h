@@ -3,6 +3,7 @@
 #ifndef AQZ_CLI_BENCH_H
 #define AQZ_CLI_BENCH_H
 
+#include "aqlmzip_gpu.h"
 #include "cli/json.h"
 
 /* ---- Time (bench_time.c) */
@@ -136,6 +137,31 @@ typedef struct bench_kernels {
 void bench_kernels_begin(bench_kernels *b);
 uint64_t bench_kernels_memory(const bench_kernels *b);
 aqz_status bench_kernels_run(bench_kernels *b, aqz_error *err);
+
+/* ---- Products and reconstruction on a GPU (bench_gpu.c) */
+
+typedef struct bench_gpu_result {
+	bench_time product, product_8, rows; /* of all copies together */
+	uint64_t codes_bytes;
+	unsigned n_copies;
+	double error; /* as in bench_result */
+} bench_gpu_result;
+
+typedef struct bench_gpu {
+	const cli_common *common;
+	aqz_scheme scheme;
+	bench_shapes shapes;
+	double seconds;
+	/* Results. */
+	aqz_gpu_info info;
+	bench_gpu_result results[BENCH_MAX_SHAPES];
+} bench_gpu;
+
+/* Of the host. */
+uint64_t bench_gpu_memory(const bench_gpu *b);
+aqz_status bench_gpu_run(bench_gpu *b, aqz_error *err);
+void bench_gpu_print(const bench_gpu *b);
+void bench_gpu_json(json_t *root, const bench_gpu *b);
 
 /* ---- Their report (bench_report.c) */
 

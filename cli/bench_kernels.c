@@ -116,7 +116,7 @@ static aqz_status run_product(void *user, unsigned i, aqz_error *err)
 		l->what == BENCH_PRODUCT_8 ? BENCH_COLUMNS : 1, &opt, err);
 }
 
-/* Each thread has whole row blocks; in the cache, one after the other at the same place. */
+/* Each thread has whole row blocks: all in one call, or in the cache, one after the other at the same place. */
 static aqz_status run_decode(void *user, unsigned i, aqz_error *err)
 {
 	const bench_layer *l = user;
@@ -130,13 +130,13 @@ static aqz_status run_decode(void *user, unsigned i, aqz_error *err)
 		const uint64_t begin = n_blocks * t / l->n_threads, end = n_blocks * (t + 1) / l->n_threads;
 		uint8_t *dst = l->big + begin * l->z.block_rows * row_bytes;
 
-		for (uint64_t k = begin; k < end; k++) {
+		const uint64_t step = in_cache ? 1 : end - begin;
+
+		for (uint64_t k = begin; k < end; k += step) {
 			const uint64_t row = first + k * l->z.block_rows;
 
 			failed += aqz_matrix_decode(
-						  dst, AQZ_BF16, l->matrix, row, row + l->z.block_rows, NULL) != AQZ_OK;
-			if (!in_cache)
-				dst += l->z.block_rows * row_bytes;
+						  dst, AQZ_BF16, l->matrix, row, row + step * l->z.block_rows, NULL) != AQZ_OK;
 		}
 	}
 	return failed == 0 ? AQZ_OK : cli_fail(err, AQZ_E_ARGUMENT, "", "decoding failed");

@@ -8,11 +8,12 @@
 
 #include "cli/info.h"
 
-enum { OPT_TENSORS = CLI_OPT_OWN };
+enum { OPT_TENSORS = CLI_OPT_OWN, OPT_DEVICES };
 
 static const cli_option options[] = {
 	{OPT_TENSORS, 't', "tensors", "GLOB",
 		"list only tensors whose names match this shell pattern (repeatable)"},
+	{OPT_DEVICES, 0, "devices", NULL, "without a file: which GPUs there are, and whether they are usable"},
 	CLI_ROW_MEMORY,
 	CLI_ROW_JSON,
 	CLI_ROW_HELP,
@@ -319,6 +320,7 @@ static int info(const info_job *job, const cli_common *common)
 static int run(int argc, char **argv)
 {
 	info_job job = {.path = NULL};
+	bool devices = false;
 	cli_parser p;
 
 	cli_parser_begin(&p, &cli_info, argc, argv);
@@ -328,8 +330,12 @@ static int run(int argc, char **argv)
 	while (cli_parser_next(&p))
 		if (p.id == OPT_TENSORS)
 			job.globs[job.n_globs++] = p.value;
-	cli_parser_operands(&p, 1, 1, "IN.aqz");
-	if (p.exit_code < 0) {
+		else if (p.id == OPT_DEVICES)
+			devices = true;
+	cli_parser_operands(&p, devices ? 0 : 1, devices ? 0 : 1, "IN.aqz");
+	if (p.exit_code < 0 && devices) {
+		p.exit_code = info_devices(&p.common);
+	} else if (p.exit_code < 0) {
 		job.path = p.operands[0];
 		p.exit_code = info(&job, &p.common);
 	}

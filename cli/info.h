@@ -30,5 +30,7 @@ void info_count(info_counts *c, const aqz_reader *reader);
 /* The provenance's JSON text, or NULL; free with free(). */
 char *info_provenance(const aqz_reader *reader);
 int info_json(const info_job *job, const aqz_reader *reader);
+/* Which GPUs there are and whether they are usable (info_devices.c). */
+int info_devices(const cli_common *common);
 
 #endif

@@ -111,7 +111,7 @@ void aqz_decode_block(void *dst, aqz_decode_tile_fn *kernel, const aqz_tables *t
 	uint64_t cols, unsigned row_begin, unsigned row_end, const float *scales, bool stream);
 
 /* Outputs of so many bytes are out of the caches before they are complete: they may as well go past them. */
-#define AQZ_STREAM_BYTES (UINT64_C(1) << 25)
+#define AQZ_STREAM_BYTES (UINT64_C(1) << 24)
 
 /* Converts a codebook to binary32, exactly but for I8, where scales ([n]) multiply: n_rows
  * codewords of n values of one codebook. */

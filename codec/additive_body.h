@@ -310,6 +310,10 @@ ROWS(1, 8, 1, 1)
 ROWS(2, 8, 1, 1)
 ROWS(3, 8, 1, 1)
 ROWS(4, 8, 1, 1)
+ROWS(1, 16, 1, 1)
+ROWS(2, 16, 1, 1)
+ROWS(3, 16, 1, 1)
+ROWS(4, 16, 1, 1)
 ROWS(1, 8, 0, 1)
 ROWS(2, 8, 0, 1)
 #undef ROWS
@@ -331,6 +335,8 @@ static NAME(rows_fn) *NAME(rows_get)(const aqz_scheme *s, bool narrow, aqz_dtype
 	static NAME(rows_fn) *const wide_16[][3] = {THREE(1, 16, 0, 0)};
 	static NAME(rows_fn) *const narrow_stream[][3] = {THREE(1, 8, 1, 1), THREE(2, 8, 1, 1), THREE(3, 8, 1, 1),
 		THREE(4, 8, 1, 1)};
+	static NAME(rows_fn) *const narrow_stream_16[][3] = {THREE(1, 16, 1, 1), THREE(2, 16, 1, 1), THREE(3, 16, 1, 1),
+		THREE(4, 16, 1, 1)};
 	static NAME(rows_fn) *const wide_stream[][3] = {THREE(1, 8, 0, 1), THREE(2, 8, 0, 1)};
 	static NAME(rows_fn) *const any[][3] = {THREE(0, 0, 0, 0), THREE(0, 0, 1, 0)};
 #undef THREE
@@ -339,6 +345,8 @@ static NAME(rows_fn) *NAME(rows_get)(const aqz_scheme *s, bool narrow, aqz_dtype
 
 	if (stream && narrow && s->in_group == 8 && m < LENGTH(narrow_stream))
 		return narrow_stream[m][i];
+	if (stream && narrow && s->in_group == 16 && m < LENGTH(narrow_stream_16))
+		return narrow_stream_16[m][i];
 	if (stream && !narrow && s->in_group == 8 && m < LENGTH(wide_stream))
 		return wide_stream[m][i];
 	if (narrow && s->in_group == 8)

@@ -77,7 +77,8 @@ void aqz_scheme_format(char text[AQZ_SCHEME_TEXT_BYTES], const aqz_scheme *schem
 
 /* ---- Goals */
 
-/* Digits, a point and digits, an exponent; exact to a rounding, in any locale. False for all else, and for 0. */
+/* Digits, a point and digits, an exponent, in any locale. False for all else, and for 0. To a rounding; what follows
+ * fifteen digits that count changes nothing. */
 static bool positive(double *out, const char *text)
 {
 	uint64_t digits = 0;
@@ -91,10 +92,14 @@ static bool positive(double *out, const char *text)
 			point = true;
 			continue;
 		}
-		digits = digits * 10 + (uint64_t)(*p - '0');
 		n_digits++;
-		exponent -= point;
-		if (n_digits > 15)
+		if (digits < 100000000000000) {
+			digits = digits * 10 + (uint64_t)(*p - '0');
+			exponent -= point;
+		} else {
+			exponent += !point;
+		}
+		if (n_digits > AQZ_GOAL_TEXT_BYTES)
 			return false;
 	}
 	if (n_digits == 0)

@@ -35,7 +35,7 @@ _aqlmzip() {
 		options='-o --output -t --tensor -r --rows -d --dtype --original -T --threads -M --memory -f --force -q --quiet
 			-v --verbose'
 		;;
-	info) options='-t --tensors -M --memory --json' ;;
+	info) options='-t --tensors --devices -M --memory --json' ;;
 	verify) options='--quick --full --against --stats -T --threads -M --memory -q --quiet -v --verbose --json' ;;
 	salvage) options='-o --output -f --force -M --memory -q --quiet -v --verbose --json' ;;
 	calibrate)
@@ -53,8 +53,8 @@ _aqlmzip() {
 			-v --verbose --json'
 		;;
 	bench)
-		options='--only -s --scheme --size -e --effort --shapes --full --table-bits --seconds -T --threads -M --memory
-			-q --quiet --json'
+		options='--only --device -s --scheme --size -e --effort --shapes --full --table-bits --seconds -T --threads
+			-M --memory -q --quiet --json'
 		;;
 	export)
 		options='-o --output --format -d --dtype --tokenizer --shard-bytes -T --threads -M --memory -f --force

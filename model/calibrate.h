@@ -66,8 +66,9 @@ size_t aqz_gram_rows(float *h, const aqz_gram *g, size_t i, uint64_t n_tokens);
 
 /* ---- importance.c */
 
-/* Rows of all linears of all blocks, and where those of one begin. */
+/* Rows of all linears of all blocks and then of the head, and where those of one begin. */
 uint64_t aqz_importance_values(const aqz_model_config *c);
+uint64_t aqz_importance_head_at(const aqz_model_config *c);
 uint64_t aqz_importance_at(const aqz_model_config *c, uint32_t layer, aqz_linear_kind kind);
 /* Fills c->importance. */
 aqz_status aqz_importance_run(aqz_calibration *c, aqz_error *err);

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How much the loss depends on each output of each linear: the mean over tokens of the squared gradient of a window's
  * summed cross-entropy by that output, labels drawn from the model itself at every position, which makes it the
- * diagonal of the Fisher information (Martens, arXiv:1412.1193, section 5). */
+ * diagonal of the Fisher information (Martens, arXiv:1412.1193, section 5). For the head the mean over labels is there
+ * without drawing: p (1 - p). */
+#include <math.h>
+
 #include "model/calibrate.h"
 
 /* Columns of a task. */
@@ -23,9 +26,14 @@ uint64_t aqz_importance_at(const aqz_model_config *c, uint32_t layer, aqz_linear
 	return layer * of_layer + before;
 }
 
-uint64_t aqz_importance_values(const aqz_model_config *c)
+uint64_t aqz_importance_head_at(const aqz_model_config *c)
 {
 	return aqz_importance_at(c, c->n_layers, AQZ_LINEAR_Q);
+}
+
+uint64_t aqz_importance_values(const aqz_model_config *c)
+{
+	return aqz_importance_head_at(c) + c->vocabulary;
 }
 
 typedef struct importance {
@@ -38,6 +46,7 @@ typedef struct importance {
 	float *dx; /* [max_tokens][hidden] */
 	uint32_t *labels;
 	double *sums; /* [aqz_importance_values()] */
+	size_t head_token; /* of labels, the next that the head comes to */
 	uint64_t seed;
 } importance;
 
@@ -60,6 +69,46 @@ static aqz_status add_squares(void *user, uint32_t layer, aqz_linear_kind kind, 
 	return AQZ_OK;
 }
 
+/* dy is softmax - onehot. */
+static aqz_status add_head(void *user, uint32_t layer, aqz_linear_kind kind, const float *x,
+	size_t x_ld, const float *dy, size_t dy_ld, size_t n)
+{
+	importance *p = user;
+	const aqz_model_config *config = &p->c->m->config;
+	const uint32_t *labels = p->labels + p->head_token;
+	const uint64_t n_tasks = aqz_ceil_div(config->vocabulary, COLUMNS);
+	double *sums = p->sums + aqz_importance_head_at(config);
+
+	(void)layer, (void)kind, (void)x, (void)x_ld;
+#pragma omp parallel for schedule(static) num_threads(p->c->n_threads)
+	for (uint64_t i = 0; i < n_tasks; i++)
+		for (size_t t = 0; t < n; t++)
+			for (uint64_t r = i * COLUMNS; r < aqz_min(config->vocabulary, (i + 1) * COLUMNS); r++) {
+				const double chance = (double)dy[t * dy_ld + r] + (labels[t] == r ? 1 : 0);
+
+				sums[r] += chance > 0 && chance < 1 ? chance * (1 - chance) : 0;
+			}
+	p->head_token += n;
+	return AQZ_OK;
+}
+
+/* Chances of tokens span ten orders of magnitude, and other texts have other tokens: with steps as the importance says,
+ * a token that this text had no use for would be lost. What is written is the geometric mean with that of the typical
+ * token: exp of the mean of ln F weighted by F, in which a token counts as often as it is predicted. */
+static void temper(double *sums, uint64_t n)
+{
+	double sum = 0, logs = 0, typical;
+
+	for (uint64_t i = 0; i < n; i++)
+		if (sums[i] > 0) {
+			sum += sums[i];
+			logs += sums[i] * log(sums[i]);
+		}
+	typical = sum > 0 ? exp(logs / sum) : 0;
+	for (uint64_t i = 0; i < n; i++)
+		sums[i] = sqrt(sums[i] * typical);
+}
+
 static aqz_status run_batch(importance *p, const aqz_window_batch *w, aqz_error *err)
 {
 	const aqz_model_config *config = &p->c->m->config;
@@ -76,8 +125,9 @@ static aqz_status run_batch(importance *p, const aqz_window_batch *w, aqz_error 
 		AQZ_TRY(aqz_pass_block(p->pass, layer, x + step, &batch, NULL, NULL));
 		AQZ_TRY(aqz_calibration_tick(p->c, w->n, err));
 	}
+	p->head_token = 0;
 	AQZ_TRY(aqz_back_head(
-		p->back, last, p->dx, p->labels, w->n, true, &p->seed, NULL, NULL, NULL, NULL));
+		p->back, last, p->dx, p->labels, w->n, true, &p->seed, NULL, NULL, add_head, p));
 	for (uint32_t layer = config->n_layers; layer-- > 0;) {
 		AQZ_TRY(aqz_back_block(
 			p->back, layer, p->states + layer * step, p->dx, &batch, add_squares, p, NULL));
@@ -154,6 +204,7 @@ aqz_status aqz_importance_run(aqz_calibration *c, aqz_error *err)
 	w.begin = p.begin;
 	while (status == AQZ_OK && aqz_calibration_next(&w, c, c->importance_windows, most))
 		status = run_batch(&p, &w, err);
+	temper(p.sums + aqz_importance_head_at(&c->m->config), c->m->config.vocabulary);
 	for (uint64_t i = 0; i < n_values; i++)
 		c->importance[i] = (float)(p.sums[i] / (double)c->importance_tokens);
 release:

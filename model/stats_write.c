@@ -64,6 +64,8 @@ static void list_tensors(list *l, const aqz_calibration *c)
 			aqz_linear_name(name, layer, kind, "weight");
 			add_tensor(l, name, ".row_importance", AQZ_F32, rows, 1);
 		}
+	if (c->importance != NULL)
+		add_tensor(l, aqz_stats_head_name(config), ".row_importance", AQZ_F32, config->vocabulary, 1);
 	for (uint32_t layer = 0; layer < config->n_layers; layer++)
 		for (aqz_linear_kind kind = 0; kind < AQZ_N_LINEARS; kind++) {
 			if (owner_of[kind] != kind)
@@ -123,7 +125,7 @@ static aqz_status put(const aqz_calibration *c, const void *data, uint64_t n, aq
 static aqz_status put_header(aqz_calibration *c, aqz_error *err)
 {
 	const aqz_model_config *config = &c->m->config;
-	const uint64_t n = 2 + (uint64_t)config->n_layers * (MATRICES + AQZ_N_LINEARS);
+	const uint64_t n = 3 + (uint64_t)config->n_layers * (MATRICES + AQZ_N_LINEARS);
 	uint8_t *header = NULL;
 	char *metadata = NULL;
 	size_t header_bytes;

@@ -22,6 +22,11 @@ if [ ! -f "$root/configure" ]; then
 fi
 mkdir -p "$root/$build"
 cd "$root/$build"
+# A shared library or a static one: with both, libtool compiles every file twice.
+case " $* " in
+*" --disable-shared "* | *" --enable-static "*) ;;
+*) set -- --disable-static "$@" ;;
+esac
 # Changed arguments need a new configure; changed files of the build system are make's own matter.
 wanted="$*"
 if [ ! -f Makefile ] || [ "$(cat .configured-with 2>/dev/null || echo none)" != "$wanted" ]; then

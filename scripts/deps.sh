@@ -58,6 +58,7 @@ need_build() {
 need_test() {
 	need_build
 	need_library check check
+	need g++ have g++
 	need clang links clang -DWITH_MAIN
 	need libclang-rt-dev links clang -fsanitize=fuzzer,address,undefined
 	need libomp-dev links clang -DWITH_MAIN -fopenmp

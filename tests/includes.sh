@@ -10,7 +10,7 @@ trap 'rm -rf "$tmp"' EXIT
 failed=0
 n_files=0
 
-sources() { find "$1" -name '*.[ch]' | LC_ALL=C sort; }
+sources() { find "$1" \( -name '*.[ch]' -o -name '*.cu' \) | LC_ALL=C sort; }
 
 # layer FOLDER PATTERN...: every quoted include of the folder's sources matches one of the shell patterns.
 layer() {
@@ -41,7 +41,9 @@ layer codec aqlmzip.h 'base/*.h' 'codec/*.h'
 layer format aqlmzip.h 'base/*.h' codec/codec.h 'format/*.h'
 layer interop aqlmzip.h 'base/*.h' 'codec/*.h' 'format/*.h' 'interop/*.h'
 layer model aqlmzip.h aqlmzip_model.h 'base/*.h' 'codec/*.h' 'format/*.h' 'interop/*.h' 'model/*.h'
-layer cli aqlmzip.h aqlmzip_model.h 'cli/*.h'
+# Above gpu/backend.h there are files as well as codes; kernels may also be compiled for the emulator.
+layer gpu aqlmzip.h aqlmzip_gpu.h 'base/*.h' 'codec/*.h' 'format/*.h' 'gpu/*.h' tests/simt/simt.h
+layer cli aqlmzip.h aqlmzip_gpu.h aqlmzip_model.h 'cli/*.h'
 set +f
 
 # Comments and strings out, one line for one line.
@@ -72,7 +74,7 @@ word='(^|[^A-Za-z0-9_])'
 calls="$word(v?f?printf|v?dprintf|f?puts|f?putc|putchar|perror|fopen|fdopen|freopen|fread|fwrite|scanf|fscanf"
 calls="$calls|_?exit|_Exit|quick_exit|abort|getenv|secure_getenv|setenv|putenv|system|popen)[[:space:]]*\\("
 names="$word(stdout|stderr|stdin|FILE|environ)([^A-Za-z0-9_]|\$)"
-for folder in base codec format interop model; do
+for folder in base codec format gpu interop model; do
 	for file in $(sources "$folder"); do
 		bare "$file" >"$tmp/bare"
 		if grep -nE "$calls|$names" "$tmp/bare" >"$tmp/found"; then

@@ -8,9 +8,11 @@ cd "$AQZ_SRCDIR"
 failed=0
 n_files=0
 
-for file in aqlmzip.h aqlmzip_model.h configure.ac Makefile.am autogen.sh completion/aqlmzip.bash completion/_aqlmzip $(
-	find base codec format interop model cli bench tests fuzz spec man scripts \
-		\( -name '*.[ch]' -o -name '*.sh' -o -name '*.inc' -o -name '*.awk' -o -name '*.py' \) -type f | LC_ALL=C sort
+for file in aqlmzip.h aqlmzip_gpu.h aqlmzip_model.h configure.ac Makefile.am autogen.sh \
+	completion/aqlmzip.bash completion/_aqlmzip $(
+	find base codec format gpu interop model cli bench tests fuzz spec man scripts \
+		\( -name '*.[ch]' -o -name '*.cu' -o -name '*.cc' -o -name '*.sh' -o -name '*.inc' -o -name '*.awk' \
+		-o -name '*.py' \) -type f | LC_ALL=C sort
 ); do
 	n_files=$((n_files + 1))
 	if ! sed 2q "$file" | grep -q 'SPDX-License-Identifier: Apache-2\.0'; then

@@ -293,10 +293,29 @@ END_TEST
 
 /* ---- Row importance */
 
+#define MAX_VOCABULARY 1024
+
 typedef struct squares {
 	const aqz_model *m;
 	double sums[2][AQZ_N_LINEARS][MAX_IN];
+	double head[MAX_VOCABULARY]; /* of chance (1 - chance) */
 } squares;
+
+/* dy of labels that are all 0. */
+static aqz_status add_head(void *user, uint32_t layer, aqz_linear_kind kind, const float *x,
+	size_t x_ld, const float *dy, size_t dy_ld, size_t n)
+{
+	squares *s = user;
+
+	(void)layer, (void)kind, (void)x, (void)x_ld;
+	for (size_t t = 0; t < n; t++)
+		for (size_t r = 0; r < s->m->config.vocabulary; r++) {
+			const double chance = (double)dy[t * dy_ld + r] + (r == 0 ? 1 : 0);
+
+			s->head[r] += chance * (1 - chance);
+		}
+	return AQZ_OK;
+}
 
 static aqz_status add_squares(void *user, uint32_t layer, aqz_linear_kind kind, const float *x,
 	size_t x_ld, const float *dy, size_t dy_ld, size_t n)
@@ -332,6 +351,9 @@ static uint64_t squares_of(
 			memcpy(x[l + 1], x[l], n * hidden * sizeof **x);
 			ck_assert_int_eq(aqz_pass_block(pass, l, x[l + 1], &batch, NULL, NULL), AQZ_OK);
 		}
+		memset(labels, 0, sizeof labels);
+		ck_assert_int_eq(
+			aqz_back_head(back, x[2], dx, labels, n, false, NULL, NULL, NULL, add_head, s), AQZ_OK);
 		ck_assert_int_eq(
 			aqz_back_head(back, x[2], dx, labels, n, true, &seed, NULL, NULL, NULL, NULL), AQZ_OK);
 		for (uint32_t l = 2; l-- > 0;)
@@ -340,6 +362,27 @@ static uint64_t squares_of(
 	aqz_pass_close(pass);
 	aqz_back_close(back);
 	return w->begin[n_windows];
+}
+
+/* That of the head is tempered: the geometric mean with what is typical in the text. */
+static void check_head(const aqz_stats *s, const squares *expected, uint64_t n_tokens)
+{
+	const uint64_t n = expected->m->config.vocabulary;
+	const char *name = aqz_stats_head_name(&expected->m->config);
+	const aqz_source_tensor *t = aqz_stats_find_rows(s, AQZ_ROW_IMPORTANCE, name, strlen(name));
+	double found[MAX_VOCABULARY], sum = 0, logs = 0;
+
+	ck_assert(t != NULL && t->shape[0] == n && n <= MAX_VOCABULARY);
+	ck_assert_int_eq(aqz_stats_read_rows(found, s, t, NULL), AQZ_OK);
+	for (uint64_t r = 0; r < n; r++) {
+		sum += expected->head[r];
+		logs += expected->head[r] * log(expected->head[r]);
+	}
+	for (uint64_t r = 0; r < n; r++) {
+		const double mean = sqrt(expected->head[r] * exp(logs / sum)) / (double)n_tokens;
+
+		ck_assert_double_eq_tol(found[r], mean, 1e-3 * mean + 1e-9);
+	}
 }
 
 START_TEST(row_importance)
@@ -378,6 +421,7 @@ START_TEST(row_importance)
 				/* A window of one token sees one key, whatever q and k are. */
 				ck_assert(sum > 0 || (k == 2 && kind <= AQZ_LINEAR_K));
 			}
+		check_head(s, expected, n_tokens);
 		aqz_stats_close(s);
 		memory_free(&f);
 		free(expected);
