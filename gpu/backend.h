@@ -63,8 +63,9 @@ typedef struct aqz_reconstruct_job {
 	uint32_t dtype;              /* AQZ_F32, AQZ_F16 or AQZ_BF16 */
 	uint32_t plain;              /* no element can be a NaN */
 } aqz_reconstruct_job;
-/* n_multiprocessors, shared_bytes: the device's, and what a block may ask for. */
-aqz_status aqz_launch_reconstruct(const aqz_reconstruct_job *job, uint32_t n_multiprocessors, uint32_t shared_bytes,
+/* limits: of the device, gpu/product.h. */
+struct aqz_gpu_limits;
+aqz_status aqz_launch_reconstruct(const aqz_reconstruct_job *job, const struct aqz_gpu_limits *limits,
 	aqz_gpu_stream stream, aqz_error *err);
 
 /* y[i][row] += bias[row], rounded once; behind cuBLAS, which has no bias. */

@@ -18,6 +18,16 @@ aqz_status aqz_cuda_launched(aqz_error *err, const char *kernel)
 	return aqz_cuda_status(cudaGetLastError(), kernel, err);
 }
 
+cudaError_t aqz_cuda_prepare(const void *kernel, uint32_t shared_bytes)
+{
+	struct cudaFuncAttributes unused;
+	const cudaError_t error = cudaFuncGetAttributes(&unused, kernel);
+
+	if (error != cudaSuccess || shared_bytes == 0)
+		return error;
+	return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes);
+}
+
 /* ---- Devices */
 
 aqz_status aqz_device_count(unsigned *n, aqz_error *err)

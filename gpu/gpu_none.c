@@ -124,10 +124,10 @@ aqz_status aqz_launch_permute(void *codes, const aqz_gpu_layout *layout, uint32_
 	return none(err);
 }
 
-aqz_status aqz_launch_reconstruct(const aqz_reconstruct_job *job, uint32_t n_multiprocessors, uint32_t shared_bytes,
+aqz_status aqz_launch_reconstruct(const aqz_reconstruct_job *job, const struct aqz_gpu_limits *limits,
 	aqz_gpu_stream stream, aqz_error *err)
 {
-	(void)job, (void)n_multiprocessors, (void)shared_bytes, (void)stream;
+	(void)job, (void)limits, (void)stream;
 	return none(err);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Launching what gpu/product_plan.c has planned. */
+#include "gpu/cuda.h"
 #include "gpu/product.h"
 
 #include <cuda_runtime.h>
@@ -28,11 +29,9 @@ static const char *text(cudaError_t e)
 	return cudaGetErrorString(e);
 }
 
-static cudaError_t allow(const void *kernel, const aqz_gpu_limits *limits)
+static cudaError_t allow(const void *kernel, uint32_t shared_bytes)
 {
-	if (kernel == nullptr)
-		return cudaSuccess;
-	return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)limits->shared_block_bytes);
+	return kernel == nullptr ? cudaSuccess : aqz_cuda_prepare(kernel, shared_bytes);
 }
 
 const char *aqz_gpu_product_prepare(aqz_gpu_limits *limits)
@@ -54,16 +53,22 @@ const char *aqz_gpu_product_prepare(aqz_gpu_limits *limits)
 	for (uint32_t i = 1; i <= 3 && e == cudaSuccess; i++) {
 		for (uint32_t pieces = 0; pieces <= 4 && e == cudaSuccess; pieces++)
 			for (uint32_t columns = 1; columns <= 2 && e == cudaSuccess; columns++)
-				e = allow(aqz_gpu_lutg_kernel(i, columns, pieces), limits);
+				e = allow(aqz_gpu_lutg_kernel(i, columns, pieces), limits->shared_block_bytes);
 		if (e == cudaSuccess)
-			e = allow(aqz_gpu_lutr_kernel(i), limits);
+			e = allow(aqz_gpu_lutr_kernel(i), limits->shared_block_bytes);
 	}
 	for (uint32_t tiles = 1; tiles <= 4 && e == cudaSuccess; tiles++)
 		for (uint32_t books = 0; books <= 2 && e == cudaSuccess; books++)
 			for (int f16 = 0; f16 < 2 && e == cudaSuccess; f16++)
 				for (int variant = 0; variant < 3 && e == cudaSuccess; variant++)
-					e = allow(aqz_gpu_mma_kernel(tiles, f16 != 0, books, variant == 0, variant < 2), limits);
-	return text(e);
+					e = allow(aqz_gpu_mma_kernel(tiles, f16 != 0, books, variant == 0, variant < 2),
+						limits->shared_block_bytes);
+	for (uint32_t columns = 1; columns <= 8 && e == cudaSuccess; columns *= 2)
+		for (int variant = 0; variant < 5 && e == cudaSuccess; variant++)
+			e = allow(aqz_gpu_gather_kernel(columns, variant > 0, variant > 2, variant % 2 == 0), 0);
+	if (e == cudaSuccess)
+		e = aqz_cuda_prepare_trellis();
+	return e == cudaSuccess ? aqz_gpu_reconstruct_prepare(limits) : text(e);
 }
 
 const char *aqz_gpu_product_launch(const aqz_gpu_product_plan *plan, void *workspace, void *stream)

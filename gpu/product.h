@@ -69,6 +69,12 @@ typedef struct aqz_gpu_product_plan {
 const char *aqz_gpu_product_plan_make(aqz_gpu_product_plan *plan, const aqz_gpu_product *product,
 	const aqz_gpu_limits *limits);
 
+/* Every plan that is considered for the product's way, AUTO's too: aqz_gpu_product_plan_make takes the first of those
+ * with the fewest clocks. The plan is gone when visit returns. */
+typedef void aqz_gpu_visit(void *user, const aqz_gpu_product_plan *plan);
+const char *aqz_gpu_product_plans(const aqz_gpu_product *product, const aqz_gpu_limits *limits, aqz_gpu_visit *visit,
+	void *user);
+
 /* Workspace for products of these parts with 1..n_columns columns of any dtype and any way that AUTO takes. Only
  * layouts of the parts are looked at. A workspace is zeros before its first use and may then serve any products, but
  * not two at the same time. */
@@ -80,6 +86,9 @@ uint64_t aqz_gpu_product_workspace_bytes(const aqz_gpu_product_part *parts, uint
 /* Once for each device, which is the thread's current one: what it has, and leave for kernels to use it. NULL, or what
  * the driver says. */
 const char *aqz_gpu_product_prepare(aqz_gpu_limits *limits);
+
+/* The part of it that reconstruct.cu has. */
+const char *aqz_gpu_reconstruct_prepare(const aqz_gpu_limits *limits);
 
 /* Launches. workspace: plan->workspace_bytes at a multiple of 256. Allocates nothing and waits for nothing. NULL, or
  * what the driver says. */

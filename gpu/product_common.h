@@ -88,9 +88,9 @@ AQZ_DEVICE bool combine(float (&v)[V], const aqz_gpu_job &job, uint32_t unit, ui
 	AQZ_UNROLL
 	for (int i = 0; i < V; i++)
 		stg<float>(first + (uint64_t)split * (V * 32) + i * 32, v[i]);
-	/* What each lane has written is seen by whoever sees the counter. */
-	fence();
+	/* What all lanes have written is seen by whoever sees the counter: lane 0's fence comes after it has met them. */
 	sync_warp();
+	fence();
 	if (lane == 0)
 		before = atomic_add(job.counters + slot, 1);
 	before = shfl(before, 0);

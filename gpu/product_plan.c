@@ -1,238 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Chooses the kernel of a product and how its blocks share the work: gpu/product.h. Costs are estimates in clocks of a
- * multiprocessor, from what the heads of the kernels say. They only have to rank plans of one way. */
-#include "gpu/product.h"
-
+/* Chooses the kernel of a product: gpu/product.h. */
 #include <string.h>
 
-#define TABLE_BYTES 65536
-/* Memory gives a multiprocessor about so many bytes a clock (H200; others have less, and the same ranking). */
-#define MEMORY_RATE 18.0
-#define LAUNCH_CLOCKS 3000.0
-/* A warp that leaves partial sums waits for memory about this long, spread over the 16 that take turns. */
-#define COMBINE_CLOCKS 60.0
-
-static uint32_t ceil_div(uint32_t a, uint32_t b) { return a / b + (a % b != 0); }
-static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
-static uint32_t most(uint32_t a, uint32_t b) { return a > b ? a : b; }
-
-/* Divides about so many blocks among the parts by their units, at least one for each. Returns the most units of one
- * block. */
-static uint32_t share_blocks(aqz_gpu_job *job, uint32_t n_blocks, uint32_t *grid_x)
-{
-	uint32_t first = 0, worst = 0;
-
-	for (uint32_t i = 0; i < job->n_parts; i++) {
-		aqz_gpu_rows *part = &job->parts[i];
-		const uint64_t wanted = (uint64_t)n_blocks * part->units / job->units;
-
-		part->blocks = wanted < 1 ? 1 : least((uint32_t)wanted, part->units);
-		part->first_block = first;
-		first += part->blocks;
-		worst = most(worst, ceil_div(part->units, part->blocks));
-	}
-	*grid_x = first;
-	return worst;
-}
-
-static void set_units(aqz_gpu_job *job, uint32_t rows_per_unit)
-{
-	job->units = 0;
-	for (uint32_t i = 0; i < job->n_parts; i++) {
-		job->parts[i].units = ceil_div(job->parts[i].code_rows, rows_per_unit);
-		job->parts[i].first_unit = job->units;
-		job->units += job->parts[i].units;
-	}
-}
-
-/* values: that a lane holds of a unit. */
-static void set_splits(aqz_gpu_product_plan *plan, uint32_t splits, uint32_t values)
-{
-	plan->job.splits = plan->grid_y = splits;
-	plan->workspace_bytes = splits == 1 ? 0 : AQZ_GPU_COUNTERS * sizeof(uint32_t) +
-		(uint64_t)plan->job.units * plan->grid_z * splits * values * 32 * sizeof(float);
-}
-
-static bool may_split(const aqz_gpu_job *job, uint32_t grid_z)
-{
-	return (uint64_t)job->units * grid_z <= AQZ_GPU_COUNTERS;
-}
-
-/* ---- LUT-G */
-
-static void plan_lutg(aqz_gpu_product_plan *best, const aqz_gpu_limits *limits)
-{
-	aqz_gpu_product_plan p = *best;
-	const aqz_gpu_job *job = &p.job;
-	const uint32_t planes = job->group_blocks * job->n_codebooks;
-	const bool quick = job->word_dtype != AQZ_F32 && job->x_dtype != AQZ_F32;
-
-	best->clocks = 0;
-	set_units(&p.job, 32);
-	p.way = AQZ_GPU_LUTG;
-	p.threads = 512;
-	p.columns = job->n_columns == 1 ? 1 : 2;
-	p.pieces = quick && (job->pieces == 1 || job->pieces == 4) ? job->pieces : 0;
-	p.grid_z = ceil_div(job->n_columns, p.columns);
-	for (p.tables = 1; p.tables <= 3; p.tables++) {
-		const uint32_t held = p.tables * 2 / p.columns, splits = ceil_div(planes, held);
-		/* Consecutive planes touch so many slices, wherever they begin that splits do. */
-		const uint32_t slices = held % job->n_codebooks == 0 ? held / job->n_codebooks
-			: job->n_codebooks % held == 0 ? 1 : (held + job->n_codebooks - 2) / job->n_codebooks + 1;
-
-		p.shared_bytes = p.tables * TABLE_BYTES +
-			p.columns * slices * job->pieces * 1024;
-		/* More units than counters could only be done by blocks that hold the tables of all planes. */
-		if (p.shared_bytes > limits->shared_block_bytes || splits > 65535 || (splits > 1 && !may_split(job, p.grid_z)))
-			continue;
-		for (uint32_t waves = 1; waves <= 6; waves++) {
-			const uint32_t slots = waves * limits->n_multiprocessors;
-			const uint32_t units = share_blocks(&p.job, most(1, slots / (splits * p.grid_z)), &p.grid_x);
-			const uint32_t n_waves = ceil_div(p.grid_x * splits * p.grid_z, limits->n_multiprocessors);
-			/* Memory and shared memory are busy side by side. Partial sums are written and read. */
-			const double memory = (held * 1024 + (splits > 1 ? 256.0 * p.columns : 0)) / MEMORY_RATE;
-			const double shared = held * 32 * (p.columns + 0.25) + p.columns * (splits > 1 ? 40.0 : 32.0);
-			const double unit = 10 + (memory > shared ? memory : shared);
-			const double block = 1500 + held * p.columns * (256.0 + 100 * job->pieces) + units * unit +
-				(splits > 1 ? COMBINE_CLOCKS * 16 : 0);
-
-			p.clocks = LAUNCH_CLOCKS + n_waves * block;
-			if (best->clocks == 0 || p.clocks < best->clocks) {
-				p.job.per_split = held;
-				set_splits(&p, splits, p.columns);
-				*best = p;
-			}
-		}
-	}
-}
-
-/* ---- LUT-R */
-
-static void plan_lutr(aqz_gpu_product_plan *best, const aqz_gpu_limits *limits)
-{
-	aqz_gpu_product_plan p = *best;
-	const aqz_gpu_job *job = &p.job;
-	const uint32_t table = (4u << job->code_bits) + 32, all = job->group_blocks;
-
-	best->clocks = 0;
-	set_units(&p.job, 64);
-	p.way = AQZ_GPU_LUTR;
-	p.threads = 512;
-	p.grid_z = job->n_columns;
-	for (p.quads = 1; p.quads <= 3; p.quads++) {
-		p.shared_bytes = 4 * p.quads * table;
-		if (p.shared_bytes > limits->shared_block_bytes)
-			break;
-		for (uint32_t rows = 128; rows >= 16; rows /= 2) {
-			const uint32_t units = share_blocks(&p.job, ceil_div(job->units, rows) + job->n_parts - 1, &p.grid_x);
-			const uint32_t slots = most(1, limits->n_multiprocessors / (p.grid_x * p.grid_z));
-			const uint32_t sets = may_split(job, p.grid_z) ? ceil_div(ceil_div(all, p.quads), slots)
-				: ceil_div(all, p.quads);
-			const uint32_t splits = ceil_div(all, sets * p.quads); /* at most one for each multiprocessor, or 1 */
-			const double build = 1000 + 4 * p.quads * table / 128.0 * 1.5 * job->pieces;
-			const double unit = 4 * p.quads * 2 * 4;
-
-			if (units > 128)
-				continue;
-			p.clocks = LAUNCH_CLOCKS + ceil_div(p.grid_x * splits * p.grid_z, limits->n_multiprocessors) *
-				(sets * job->n_codebooks * (build + units * unit) + units * COMBINE_CLOCKS);
-			if (best->clocks == 0 || p.clocks < best->clocks) {
-				p.job.per_split = sets * p.quads;
-				set_splits(&p, splits, 2);
-				*best = p;
-			}
-		}
-	}
-}
-
-/* ---- GATHER */
-
-/* Codebooks of more bytes than that would mostly miss the first-level cache. */
-#define FIRST_LEVEL 131072
-
-static void plan_gather(aqz_gpu_product_plan *p, uint32_t cache_words, const aqz_gpu_limits *limits)
-{
-	aqz_gpu_job *job = &p->job;
-	const uint32_t quads = ceil_div(job->groups, 4);
-	uint32_t splits;
-
-	set_units(job, 64);
-	p->way = AQZ_GPU_GATHER;
-	p->threads = 256;
-	p->quick = job->x_quick && job->in_group == 8 && job->cols % 8 == 0 && job->out_group == 1 && job->code_bits > 8 &&
-		job->word_dtype != AQZ_F32 && job->x_dtype == job->word_dtype;
-	p->columns = job->n_columns <= 2 ? job->n_columns : job->n_columns <= 4 || !p->quick ? 4 : 8;
-	p->shared_bytes = 8 * 64 * 4 * p->columns;
-	p->far = p->quick &&
-		(cache_words == 0 ? (job->n_codebooks << job->code_bits) * 16 > FIRST_LEVEL : cache_words == 2);
-	p->grid_z = ceil_div(job->n_columns, p->columns) * job->out_group;
-	share_blocks(job, job->units, &p->grid_x);
-	for (uint32_t i = 0, first = 0; i < job->n_parts; i++) { /* exactly one unit a block */
-		job->parts[i].blocks = job->parts[i].units;
-		job->parts[i].first_block = first;
-		first += job->parts[i].units;
-		p->grid_x = first;
-	}
-	/* 3 blocks run on a multiprocessor; two rounds of them even out, if each warp has some tiles to do. */
-	splits = ceil_div(6 * limits->n_multiprocessors, p->grid_x * p->grid_z);
-	splits = most(1, least(splits, quads / 32));
-	if (!may_split(job, p->grid_z))
-		splits = 1;
-	job->per_split = ceil_div(quads, splits);
-	set_splits(p, ceil_div(quads, job->per_split), 2 * p->columns);
-	p->clocks = LAUNCH_CLOCKS + (double)job->units * 64 * job->groups * job->n_codebooks * p->grid_z /
-		limits->n_multiprocessors;
-}
-
-/* ---- MMA */
-
-static bool mma_possible(const aqz_gpu_job *job)
-{
-	return job->out_group == 1 && job->word_dtype != AQZ_F32 && job->x_dtype == job->word_dtype;
-}
-
-static void plan_mma(aqz_gpu_product_plan *best, const aqz_gpu_limits *limits)
-{
-	aqz_gpu_product_plan p = *best;
-	const aqz_gpu_job *job = &p.job;
-	const uint64_t words = ((uint64_t)job->n_codebooks << job->code_bits) * job->pieces * 128;
-	const uint32_t steps = ceil_div(job->groups, 4);
-
-	best->clocks = 0;
-	set_units(&p.job, 64);
-	p.way = AQZ_GPU_MMA;
-	p.tiles = job->n_columns <= 8 ? 1 : job->n_columns <= 16 ? 2 : 4;
-	p.threads = p.tiles == 4 ? 384 : 256;
-	p.shared_words = job->code_bits <= 8 && words + 8192 * p.tiles <= limits->shared_block_bytes;
-	p.shared_bytes = (p.shared_words ? (uint32_t)words : 0) + 8192 * p.tiles;
-	p.books = (p.shared_words && job->n_codebooks <= 2) || (job->code_bits > 8 && job->n_codebooks == 1)
-		? job->n_codebooks : 0;
-	p.grid_z = ceil_div(job->n_columns, 8 * p.tiles);
-
-	const uint32_t warps = p.threads / 32;
-	const uint32_t resident = most(1, least(p.tiles == 4 ? 1 : 2, limits->shared_sm_bytes / (p.shared_bytes + 1024)));
-	const uint32_t slots = resident * limits->n_multiprocessors;
-	const double step = job->pieces * (32.0 * job->n_codebooks + 4 * p.tiles) + 2 * job->n_codebooks;
-
-	for (uint32_t splits = 1; splits <= 64 && splits <= most(1, steps / 8); splits++) {
-		const uint32_t units = share_blocks(&p.job, ceil_div(job->units, warps) + job->n_parts - 1, &p.grid_x);
-		const uint32_t rounds = ceil_div(units, warps) * warps;
-		const uint32_t per_split = ceil_div(steps, splits), n_blocks = p.grid_x * ceil_div(steps, per_split) * p.grid_z;
-
-		if (splits > 1 && !may_split(job, p.grid_z))
-			break;
-		p.clocks = LAUNCH_CLOCKS + ceil_div(n_blocks, slots) * resident *
-			(1000 + p.shared_bytes / 128.0 +
-				rounds * (per_split * step + (splits > 1 ? 150.0 * p.tiles : 50.0 * p.tiles)));
-		if (best->clocks == 0 || p.clocks < best->clocks) {
-			p.job.per_split = per_split;
-			set_splits(&p, ceil_div(steps, per_split), 16 * p.tiles);
-			*best = p;
-		}
-	}
-}
-
-/* ---- All */
+#include "gpu/product_ways.h"
 
 /* base may be NULL, for a plan that is only measured. */
 static const void *place(const void *base, uint64_t offset)
@@ -294,51 +64,92 @@ static const char *fill_job(aqz_gpu_job *job, const aqz_gpu_product *product)
 /* LUT-R's tables cost 2^B / 8 multiplications for 8 groups; below about so many rows fetching codewords is as fast. */
 #define LUTR_ROWS 2048
 
-const char *aqz_gpu_product_plan_make(aqz_gpu_product_plan *plan, const aqz_gpu_product *product,
-	const aqz_gpu_limits *limits)
+static bool mma_possible(const aqz_gpu_job *job)
 {
-	const char *fault;
-	aqz_gpu_product_plan start;
-	aqz_gpu_way way = product->way;
-	uint64_t code_rows = 0;
+	return job->out_group == 1 && job->word_dtype != AQZ_F32 && job->x_dtype == job->word_dtype;
+}
 
-	memset(&start, 0, sizeof start);
-	fault = fill_job(&start.job, product);
-	if (fault != NULL)
-		return fault;
-	const aqz_gpu_job *job = &start.job;
-
-	for (uint32_t i = 0; i < job->n_parts; i++)
-		code_rows += job->parts[i].code_rows;
+/* AUTO's way, and any that cannot be done. */
+static aqz_gpu_way choose_way(const aqz_gpu_job *job, aqz_gpu_way wanted, const aqz_gpu_limits *limits)
+{
 	const bool lutg = job->code_bits <= 8 && job->out_group == 1;
 	const bool lutr = job->code_bits > 8 && job->code_bits <= 12 && job->out_group == 1;
 	/* Codewords in shared memory 8 times beat tables from 3 columns on. */
 	const bool mma_fits = job->code_bits <= 8 &&
 		((uint64_t)job->n_codebooks << job->code_bits) * job->pieces * 128 + 32768 <= limits->shared_block_bytes;
+	uint64_t code_rows = 0;
 
-	if ((way == AQZ_GPU_LUTG && !lutg) || (way == AQZ_GPU_LUTR && !lutr) || (way == AQZ_GPU_MMA && !mma_possible(job)))
-		way = AQZ_GPU_AUTO;
-	if (way == AQZ_GPU_AUTO) {
-		if (mma_possible(job) && job->n_columns >= (mma_fits ? 3 : lutg ? 17 : 9))
-			way = AQZ_GPU_MMA;
-		else if (lutg)
-			way = AQZ_GPU_LUTG;
-		else
-			way = lutr && code_rows >= LUTR_ROWS && job->n_columns <= 2 ? AQZ_GPU_LUTR : AQZ_GPU_GATHER;
+	for (uint32_t i = 0; i < job->n_parts; i++)
+		code_rows += job->parts[i].code_rows;
+	if (wanted == AQZ_GPU_GATHER || (wanted == AQZ_GPU_LUTG && lutg) || (wanted == AQZ_GPU_LUTR && lutr) ||
+		(wanted == AQZ_GPU_MMA && mma_possible(job)))
+		return wanted;
+	if (mma_possible(job) && job->n_columns >= (mma_fits ? 3 : lutg ? 17 : 9))
+		return AQZ_GPU_MMA;
+	if (lutg)
+		return AQZ_GPU_LUTG;
+	return lutr && code_rows >= LUTR_ROWS && job->n_columns <= 2 ? AQZ_GPU_LUTR : AQZ_GPU_GATHER;
+}
+
+/* Hands plans on and counts them. */
+typedef struct counted {
+	aqz_gpu_visit *visit;
+	void *user;
+	uint32_t n;
+} counted;
+
+static void count_plan(void *user, const aqz_gpu_product_plan *plan)
+{
+	counted *c = user;
+
+	c->n++;
+	c->visit(c->user, plan);
+}
+
+const char *aqz_gpu_product_plans(const aqz_gpu_product *product, const aqz_gpu_limits *limits, aqz_gpu_visit *visit,
+	void *user)
+{
+	aqz_gpu_product_plan start;
+	counted n = {visit, user, 0};
+	const aqz_gpu_choice choice = {&start, limits, count_plan, &n};
+	const char *fault;
+
+	memset(&start, 0, sizeof start);
+	fault = fill_job(&start.job, product);
+	if (fault != NULL)
+		return fault;
+	switch (choose_way(&start.job, product->way, limits)) {
+	case AQZ_GPU_LUTG:
+		aqz_gpu_plans_lutg(&choice);
+		break;
+	case AQZ_GPU_LUTR:
+		aqz_gpu_plans_lutr(&choice);
+		break;
+	case AQZ_GPU_MMA:
+		aqz_gpu_plans_mma(&choice);
+		break;
+	default:
+		break;
 	}
-	*plan = start;
-	if (way == AQZ_GPU_LUTG)
-		plan_lutg(plan, limits);
-	else if (way == AQZ_GPU_LUTR)
-		plan_lutr(plan, limits);
-	else if (way == AQZ_GPU_MMA)
-		plan_mma(plan, limits);
-	if (plan->clocks > 0)
-		return NULL;
-	/* Not even the smallest tables fit, or there are more units than counters. */
-	*plan = start;
-	plan_gather(plan, product->cache_words, limits);
+	/* GATHER, and where not even the smallest tables fit, or there are more units than counters. */
+	if (n.n == 0)
+		aqz_gpu_plans_gather(&choice, product->cache_words);
 	return NULL;
+}
+
+static void keep_least(void *user, const aqz_gpu_product_plan *plan)
+{
+	aqz_gpu_product_plan *best = user;
+
+	if (best->clocks == 0 || plan->clocks < best->clocks)
+		*best = *plan;
+}
+
+const char *aqz_gpu_product_plan_make(aqz_gpu_product_plan *plan, const aqz_gpu_product *product,
+	const aqz_gpu_limits *limits)
+{
+	plan->clocks = 0;
+	return aqz_gpu_product_plans(product, limits, keep_least, plan);
 }
 
 uint64_t aqz_gpu_product_workspace_bytes(const aqz_gpu_product_part *parts, uint32_t n_parts, uint32_t n_columns,

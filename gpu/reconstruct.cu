@@ -7,17 +7,19 @@
  * weight at 2x8g8: 0.25 bytes read, 2 written: bound by memory; 8 codewords a shared memory cycle are 7.4e12 weights a
  * second on 132 multiprocessors at 1.755 GHz, of which memory at 4.3e12 bytes a second takes 1.9e12 (a prediction, no
  * card yet).
- * any: other schemes; a lane makes one row of one group from codewords in global memory; 1x16 is bound by
+ * fetched: other schemes; a lane makes one row of one group from codewords in global memory; 1x16 is bound by
  * the L2 cache, 32 bytes of which move for each codeword of 16.
  * permute: reads and writes each code once, at upload. */
 #include "gpu/cuda.h"
 #include "gpu/permute.h"
+#include "gpu/product.h"
 #include "gpu/reconstruct.h"
 
 #define THREADS 256
 /* Of a block with codewords in shared memory. Three blocks of 64 KiB share a multiprocessor if a thread has at most 56
  * registers; with eight codebooks of 32 values one block has all of its memory, and more threads. */
 #define SHARED_THREADS(m) ((m) == 8 ? 512 : 384)
+#define SHARED_RESIDENT(m) ((m) <= 2 ? 3 : (m) == 4 ? 2 : 1)
 
 static __global__ void __launch_bounds__(THREADS)
 	permute(uint8_t *codes, const uint8_t *lines, const __grid_constant__ aqz_gpu_layout layout, uint64_t pieces)
@@ -26,14 +28,15 @@ static __global__ void __launch_bounds__(THREADS)
 		aqz_permute_piece(codes, lines, &layout, i);
 }
 
-static __global__ void __launch_bounds__(THREADS) any(const __grid_constant__ aqz_reconstruct_job job, uint64_t units)
+static __global__ void __launch_bounds__(THREADS)
+	fetched(const __grid_constant__ aqz_reconstruct_job job, uint64_t units)
 {
 	for (uint64_t i = (uint64_t)blockIdx.x * THREADS + threadIdx.x; i < units; i += (uint64_t)gridDim.x * THREADS)
 		aqz_reconstruct_unit(&job, i);
 }
 
 template <int M, uint32_t WORD>
-static __global__ void __launch_bounds__(SHARED_THREADS(M), M <= 2 ? 3 : M == 4 ? 2 : 1)
+static __global__ void __launch_bounds__(SHARED_THREADS(M), SHARED_RESIDENT(M))
 	shared(const __grid_constant__ aqz_reconstruct_job job, uint32_t copies, uint64_t warps)
 {
 	extern __shared__ uint4 table[];
@@ -70,47 +73,29 @@ extern "C" aqz_status aqz_launch_permute(void *codes, const aqz_gpu_layout *layo
 
 typedef void shared_kernel(const aqz_reconstruct_job, uint32_t, uint64_t);
 
-static shared_kernel *shared_of(uint32_t m, uint32_t word)
-{
-	static shared_kernel *const kernels[2][4] = {
-		{shared<1, AQZ_F16>, shared<2, AQZ_F16>, shared<4, AQZ_F16>, shared<8, AQZ_F16>},
-		{shared<1, AQZ_BF16>, shared<2, AQZ_BF16>, shared<4, AQZ_BF16>, shared<8, AQZ_BF16>}};
+static shared_kernel *const shared_kernels[2][4] = {
+	{shared<1, AQZ_F16>, shared<2, AQZ_F16>, shared<4, AQZ_F16>, shared<8, AQZ_F16>},
+	{shared<1, AQZ_BF16>, shared<2, AQZ_BF16>, shared<4, AQZ_BF16>, shared<8, AQZ_BF16>}};
 
-	return kernels[word == AQZ_BF16][m == 1 ? 0 : m == 2 ? 1 : m == 4 ? 2 : 3];
-}
-
-extern "C" aqz_status aqz_launch_reconstruct(const aqz_reconstruct_job *job, uint32_t n_multiprocessors,
-	uint32_t shared_bytes, aqz_gpu_stream stream, aqz_error *err)
+extern "C" aqz_status aqz_launch_reconstruct(const aqz_reconstruct_job *job, const aqz_gpu_limits *limits,
+	aqz_gpu_stream stream, aqz_error *err)
 {
-	const uint32_t copies = aqz_reconstruct_copies(job, shared_bytes);
+	const uint32_t copies = aqz_reconstruct_copies(job, limits->shared_block_bytes), m = job->layout.n_codebooks;
 	const uint64_t units = aqz_reconstruct_units(job), warps = aqz_reconstruct_warps(job);
 	const size_t bytes = (size_t)job->layout.words_bytes * copies;
-	const int threads = SHARED_THREADS(job->layout.n_codebooks);
-	shared_kernel *kernel;
-	unsigned blocks;
-	int resident = 0;
-	aqz_status status;
+	const int threads = SHARED_THREADS(m);
+	uint64_t resident;
 
 	if (copies == 0) {
-		any<<<blocks_for(units, THREADS, 1u << 20), THREADS, 0, stream>>>(*job, units);
+		fetched<<<blocks_for(units, THREADS, 1u << 20), THREADS, 0, stream>>>(*job, units);
 		return aqz_cuda_launched(err, "reconstruct");
 	}
-	kernel = shared_of(job->layout.n_codebooks, job->layout.word_dtype);
-	/* A fact about the kernel, not work of a stream: allowed while a graph is captured. It is the same at each call, so
-	 * that threads do not disturb each other. */
-	status = aqz_cuda_status(cudaFuncSetAttribute((const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-		(int)shared_bytes), "cudaFuncSetAttribute", err);
-	if (status != AQZ_OK)
-		return status;
-	/* Blocks stay: no more than run at the same time. */
-	status = aqz_cuda_status(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&resident, (const void *)kernel,
-		threads, bytes), "cudaOccupancyMaxActiveBlocksPerMultiprocessor", err);
-	if (status != AQZ_OK)
-		return status;
-	if (resident < 1)
-		resident = 1;
-	blocks = blocks_for(warps, (uint64_t)threads / 32, (uint64_t)resident * n_multiprocessors);
-	kernel<<<blocks, threads, bytes, stream>>>(*job, copies, warps);
+	/* Blocks stay: no more than run at the same time, each of which has 1 KiB of its multiprocessor's for itself. */
+	resident = limits->shared_sm_bytes / (bytes + 1024);
+	resident = resident < 1 ? 1 : resident > SHARED_RESIDENT(m) ? SHARED_RESIDENT(m) : resident;
+	shared_kernels[job->layout.word_dtype == AQZ_BF16][m == 1 ? 0 : m == 2 ? 1 : m == 4 ? 2 : 3]
+		<<<blocks_for(warps, (uint64_t)threads / 32, resident * limits->n_multiprocessors), threads, bytes, stream>>>(
+			*job, copies, warps);
 	return aqz_cuda_launched(err, "reconstruct");
 }
 
@@ -144,4 +129,22 @@ extern "C" aqz_status aqz_launch_add_bias(void *y, uint64_t y_ld, const float *b
 		add_bias<<<grid, THREADS, 0, stream>>>((uint8_t *)y + i * y_ld * element, y_ld, bias, rows, dtype);
 	}
 	return aqz_cuda_launched(err, "add_bias");
+}
+
+/* ---- All */
+
+extern "C" const char *aqz_gpu_reconstruct_prepare(const aqz_gpu_limits *limits)
+{
+	cudaError_t e = aqz_cuda_prepare((const void *)fetched, 0);
+
+	if (e == cudaSuccess)
+		e = aqz_cuda_prepare((const void *)permute, 0);
+	if (e == cudaSuccess)
+		e = aqz_cuda_prepare((const void *)add_bias, 0);
+	for (int i = 0; i < 8 && e == cudaSuccess; i++)
+		e = aqz_cuda_prepare((const void *)shared_kernels[i / 4][i % 4], limits->shared_block_bytes);
+	if (e == cudaSuccess)
+		return nullptr;
+	cudaGetLastError();
+	return cudaGetErrorString(e);
 }

@@ -9,6 +9,11 @@ static __global__ void __launch_bounds__(32) trellis(const __grid_constant__ aqz
 	aqz::trellis_body(job);
 }
 
+extern "C" cudaError_t aqz_cuda_prepare_trellis(void)
+{
+	return aqz_cuda_prepare((const void *)trellis, 0);
+}
+
 extern "C" aqz_status aqz_launch_trellis(const aqz_trellis_job *job, aqz_gpu_stream stream, aqz_error *err)
 {
 	trellis<<<job->n_chunks, 32, 64 * sizeof(uint32_t), stream>>>(*job);

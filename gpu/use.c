@@ -56,7 +56,6 @@ static bool possible(aqz_dtype dtype)
 static aqz_status reconstruct(void *dst, uint64_t ld, aqz_dtype dtype, const aqz_gpu_matrix *m, uint64_t row_begin,
 	uint64_t row_end, aqz_gpu_stream stream, aqz_error *err)
 {
-	const aqz_gpu_limits *limits = &m->gpu->limits;
 	aqz_status status = AQZ_OK;
 
 	for (uint32_t i = 0; i < m->design.n_parts && status == AQZ_OK; i++) {
@@ -75,7 +74,7 @@ static aqz_status reconstruct(void *dst, uint64_t ld, aqz_dtype dtype, const aqz
 		};
 
 		if (begin < end)
-			status = aqz_launch_reconstruct(&job, limits->n_multiprocessors, limits->shared_block_bytes, stream, err);
+			status = aqz_launch_reconstruct(&job, &m->gpu->limits, stream, err);
 	}
 	return status;
 }

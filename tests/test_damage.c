@@ -7,6 +7,7 @@
 #include "format/layout.h"
 #include "tests/damage_salvage.h"
 #include "tests/reseal.h"
+#include "tests/sparse.h"
 #include "tests/support.h"
 
 /* ---- Damaging and counting */
@@ -34,18 +35,6 @@ static void add(tally *sum, const tally *t)
 	for (int i = 0; i < 16; i++)
 		sum->by_status[i] += t->by_status[i];
 }
-
-/* Under a sanitizer, which is many times slower, only some of all places: the plain build sees every one. */
-#if defined(__SANITIZE_ADDRESS__)
-#define SPARSE 31
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SPARSE 31
-#endif
-#endif
-#ifndef SPARSE
-#define SPARSE 1
-#endif
 
 /* What is done to the file for number i: changes *f, a copy of the sound file. False: nothing to do
  * for this one. */

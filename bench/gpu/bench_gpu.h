@@ -40,6 +40,10 @@ typedef struct bench_times {
 
 /* per_graph: units in a graph; work takes turns among copies by its number. */
 bench_times bench_measure(bench_work *work, void *user, unsigned per_graph);
+/* Seconds of one unit, of a graph: the median of `runs` launches, at most 51. */
+double bench_measure_quick(bench_work *work, void *user, unsigned per_graph, unsigned runs);
+/* |got - due| / |due| of n numbers in binary16 on the device. */
+double bench_difference(const void *got, const void *due, uint64_t n);
 
 /* xorshift64*, the same numbers everywhere. */
 uint64_t bench_random(uint64_t *state);

@@ -4,6 +4,7 @@
 #include "bench/gpu/bench_gpu.h"
 #include "codec/additive.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -48,48 +49,102 @@ static double elapsed(cudaEvent_t from, cudaEvent_t to)
 	return (double)ms * 1e-3;
 }
 
-bench_times bench_measure(bench_work *work, void *user, unsigned per_graph)
-{
+/* Launches captured in a graph, and what it takes to time them. */
+typedef struct captured {
 	cudaStream_t stream;
 	cudaEvent_t from, to;
 	cudaGraph_t graph;
 	cudaGraphExec_t ready;
+} captured;
+
+static void capture(captured *c, bench_work *work, void *user, unsigned per_graph)
+{
+	BENCH_CUDA(cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking));
+	BENCH_CUDA(cudaEventCreate(&c->from));
+	BENCH_CUDA(cudaEventCreate(&c->to));
+	work(user, 0, c->stream); /* modules are loaded */
+	BENCH_CUDA(cudaStreamSynchronize(c->stream));
+	BENCH_CUDA(cudaStreamBeginCapture(c->stream, cudaStreamCaptureModeThreadLocal));
+	for (unsigned i = 0; i < per_graph; i++)
+		work(user, i, c->stream);
+	BENCH_CUDA(cudaStreamEndCapture(c->stream, &c->graph));
+	BENCH_CUDA(cudaGraphInstantiate(&c->ready, c->graph, 0));
+}
+
+static void release(captured *c)
+{
+	BENCH_CUDA(cudaGraphExecDestroy(c->ready));
+	BENCH_CUDA(cudaGraphDestroy(c->graph));
+	BENCH_CUDA(cudaEventDestroy(c->from));
+	BENCH_CUDA(cudaEventDestroy(c->to));
+	BENCH_CUDA(cudaStreamDestroy(c->stream));
+}
+
+/* The median of `runs` launches; least may be NULL. */
+static double launches(captured *c, unsigned per_graph, unsigned runs, double *least)
+{
 	float all[RUNS];
+
+	for (unsigned i = 0; i < WARM + runs; i++) {
+		BENCH_CUDA(cudaEventRecord(c->from, c->stream));
+		BENCH_CUDA(cudaGraphLaunch(c->ready, c->stream));
+		BENCH_CUDA(cudaEventRecord(c->to, c->stream));
+		if (i >= WARM)
+			all[i - WARM] = (float)(elapsed(c->from, c->to) / per_graph);
+		else
+			BENCH_CUDA(cudaStreamSynchronize(c->stream));
+	}
+	qsort(all, runs, sizeof *all, by_size);
+	if (least != NULL)
+		*least = (double)all[0];
+	return (double)all[runs / 2];
+}
+
+bench_times bench_measure(bench_work *work, void *user, unsigned per_graph)
+{
+	captured c;
 	bench_times t;
 
-	BENCH_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-	BENCH_CUDA(cudaEventCreate(&from));
-	BENCH_CUDA(cudaEventCreate(&to));
-	work(user, 0, stream); /* modules are loaded */
-	BENCH_CUDA(cudaStreamSynchronize(stream));
-	BENCH_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-	for (unsigned i = 0; i < per_graph; i++)
-		work(user, i, stream);
-	BENCH_CUDA(cudaStreamEndCapture(stream, &graph));
-	BENCH_CUDA(cudaGraphInstantiate(&ready, graph, 0));
-	for (int i = 0; i < WARM + RUNS; i++) {
-		BENCH_CUDA(cudaEventRecord(from, stream));
-		BENCH_CUDA(cudaGraphLaunch(ready, stream));
-		BENCH_CUDA(cudaEventRecord(to, stream));
-		if (i >= WARM)
-			all[i - WARM] = (float)(elapsed(from, to) / per_graph);
-		else
-			BENCH_CUDA(cudaStreamSynchronize(stream));
-	}
-	qsort(all, RUNS, sizeof *all, by_size);
-	t.graph = (double)all[RUNS / 2];
-	t.least = (double)all[0];
-	BENCH_CUDA(cudaEventRecord(from, stream));
+	capture(&c, work, user, per_graph);
+	t.graph = launches(&c, per_graph, RUNS, &t.least);
+	BENCH_CUDA(cudaEventRecord(c.from, c.stream));
 	for (unsigned i = 0; i < SINGLES; i++)
-		work(user, i, stream);
-	BENCH_CUDA(cudaEventRecord(to, stream));
-	t.single = elapsed(from, to) / SINGLES;
-	BENCH_CUDA(cudaGraphExecDestroy(ready));
-	BENCH_CUDA(cudaGraphDestroy(graph));
-	BENCH_CUDA(cudaEventDestroy(from));
-	BENCH_CUDA(cudaEventDestroy(to));
-	BENCH_CUDA(cudaStreamDestroy(stream));
+		work(user, i, c.stream);
+	BENCH_CUDA(cudaEventRecord(c.to, c.stream));
+	t.single = elapsed(c.from, c.to) / SINGLES;
+	release(&c);
 	return t;
+}
+
+double bench_measure_quick(bench_work *work, void *user, unsigned per_graph, unsigned runs)
+{
+	captured c;
+	double seconds;
+
+	capture(&c, work, user, per_graph);
+	seconds = launches(&c, per_graph, runs < RUNS ? runs : RUNS, NULL);
+	release(&c);
+	return seconds;
+}
+
+double bench_difference(const void *got, const void *due, uint64_t n)
+{
+	uint16_t *half = malloc(n * 2);
+	float *x = malloc(n * 4), *y = malloc(n * 4);
+	double error = 0, size = 0;
+
+	if (half == NULL || x == NULL || y == NULL)
+		bench_die("memory", "there is not enough of the host's");
+	BENCH_CUDA(cudaMemcpy(half, got, n * 2, cudaMemcpyDeviceToHost));
+	aqz_convert(x, AQZ_F32, half, AQZ_F16, n, NULL);
+	BENCH_CUDA(cudaMemcpy(half, due, n * 2, cudaMemcpyDeviceToHost));
+	aqz_convert(y, AQZ_F32, half, AQZ_F16, n, NULL);
+	for (uint64_t i = 0; i < n; i++) {
+		error += ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]);
+		size += (double)y[i] * (double)y[i];
+	}
+	free(half), free(x), free(y);
+	return sqrt(error / size);
 }
 
 /* ---- Layers */

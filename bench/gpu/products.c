@@ -2,18 +2,22 @@
 /* Products and reconstruction on a GPU beside cublasGemmEx, a copy of the device's memory, and a plain reproduction of
  * the published kernel design (bench/gpu/published.h).
  *
- *	bench/gpu/products [quick | full] [SECONDS]	stops when so many seconds are over (default 300)
+ *	bench/gpu/products [quick | full | plans] [SECONDS]	stops when so many seconds are over (default 300)
+ *
+ * plans: only every plan that products consider, one against the other (bench/gpu/tune.h); quick and full do that, too,
+ * if there is time.
  *
  * Weights lie in several copies that take turns, together far beyond the L2 cache. Times are medians of 51 graphs.
  * Each line's result is compared with cuBLAS's product of the reconstructed layer. */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
+#include "bench/gpu/archives.h"
 #include "bench/gpu/bench_gpu.h"
 #include "bench/gpu/published.h"
 #include "bench/gpu/rates.h"
+#include "bench/gpu/tune.h"
 #include "gpu/gpu.h"
 
 #define SPREAD_BYTES (UINT64_C(256) << 20)
@@ -122,24 +126,6 @@ static void decode_work(void *user, unsigned i, cudaStream_t stream)
 		err));
 }
 
-static double difference(const bench *b, uint64_t n)
-{
-	uint16_t *got = malloc(n * 2), *due = malloc(n * 2);
-	float *x = malloc(n * 4), *y = malloc(n * 4);
-	double error = 0, size = 0;
-
-	BENCH_CUDA(cudaMemcpy(got, b->y, n * 2, cudaMemcpyDeviceToHost));
-	BENCH_CUDA(cudaMemcpy(due, b->y_due, n * 2, cudaMemcpyDeviceToHost));
-	aqz_convert(x, AQZ_F32, got, AQZ_F16, n, NULL);
-	aqz_convert(y, AQZ_F32, due, AQZ_F16, n, NULL);
-	for (uint64_t i = 0; i < n; i++) {
-		error += ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]);
-		size += (double)y[i] * (double)y[i];
-	}
-	free(got), free(due), free(x), free(y);
-	return sqrt(error / size);
-}
-
 static void line(const bench *b, const char *what, unsigned n, bench_times t, double cublas, uint64_t bytes,
 	double error)
 {
@@ -189,7 +175,8 @@ static void measure_layer(bench *b, const shape *s, const char *scheme, bool ske
 		t = bench_measure(product_work, &j, per_graph(l.n_copies));
 		product_work(&j, 0, NULL);
 		BENCH_CUDA(cudaDeviceSynchronize());
-		line(b, what, j.n, t, b->cublas[i], l.codes_bytes, difference(b, s->rows * j.n));
+		line(b, what, j.n, t, b->cublas[i], l.codes_bytes,
+			bench_difference(b->y, b->y_due, s->rows * j.n));
 	}
 	if (in_time(b)) {
 		const bench_times t = bench_measure(decode_work, &j, per_graph(l.n_copies));
@@ -260,17 +247,30 @@ static void open_bench(bench *b)
 	free(h);
 }
 
+static void measure_plans(const bench *b)
+{
+	const tune_setup s = {b->gpu, b->x, b->y, b->y_due, b->workspace, b->workspace_bytes, b->end};
+
+	tune_measure(&s);
+}
+
 int main(int argc, char **argv)
 {
-	const bool full = argc > 1 && strcmp(argv[1], "full") == 0;
+	const bool full = argc > 1 && strcmp(argv[1], "full") == 0, plans = argc > 1 && strcmp(argv[1], "plans") == 0;
 	bench b = {.end = time(NULL) + (argc > 2 ? atoi(argv[2]) : 300)};
 
 	open_bench(&b);
 	measure_copy(&b);
-	rates_measure(b.gpu->info.n_multiprocessors);
-	for (unsigned i = 0; i < COUNT(shapes) && in_time(&b); i++)
-		if (full || shapes[i].quick)
-			measure_shape(&b, &shapes[i], full || i == 0);
+	if (!plans) {
+		rates_measure(b.gpu->info.n_multiprocessors);
+		for (unsigned i = 0; i < COUNT(shapes) && in_time(&b); i++)
+			if (full || shapes[i].quick)
+				measure_shape(&b, &shapes[i], full || i == 0);
+		if (in_time(&b))
+			archives_measure(b.gpu);
+	}
+	if (in_time(&b))
+		measure_plans(&b);
 	if (!in_time(&b))
 		printf("the time was over before all was measured\n");
 	aqz_gpu_close(b.gpu);

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Tests of the tool: runs each tests/cli/*.test in a folder of its own and compares what it prints with the *.expected
-# beside it. Arguments: names of tests, default all. With UPDATE=1 the expected outputs are written instead.
+# beside it. Arguments: names of tests, default all. With UPDATE=1 the expected outputs are written instead. With
+# AQZ_SPARSE=1, for sanitizers, those are left out that encode again and again; what they do tests of the library do.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 : "${AQZ_SRCDIR:=$(cd "$here/../.." && pwd)}"
@@ -40,16 +41,15 @@ failures=0
 [ $# -gt 0 ] || set -- "$here"/*.test
 for test; do
 	name=$(basename "$test" .test)
+	case ${AQZ_SPARSE-}:$name in
+	1:share | 1:checkpoint | 1:codebooks | 1:stats | 1:determinism)
+		continue
+		;;
+	esac
 	test=$here/$name.test
-	# LeakSanitizer gives up if a thread ends just as it looks; that says nothing about the tool: again.
-	for try in 1 2 3 4; do
-		mkdir "$tmp/$name" || exit 1
-		status=0
-		(cd "$tmp/$name" && exec sh "$test" </dev/null) >"$tmp/$name.out" 2>&1 || status=$?
-		[ $try -lt 4 ] && grep -q 'LeakSanitizer has encountered a fatal error' "$tmp/$name.out" || break
-		chmod -R u+w "$tmp/$name"
-		rm -rf "${tmp:?}/$name"
-	done
+	mkdir "$tmp/$name" || exit 1
+	status=0
+	(cd "$tmp/$name" && exec sh "$test" </dev/null) >"$tmp/$name.out" 2>&1 || status=$?
 	if [ $status -eq 77 ]; then
 		echo "SKIP: $name: $(tail -n 1 "$tmp/$name.out")"
 		continue

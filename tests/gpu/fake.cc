@@ -389,12 +389,12 @@ void trellis_body(const void *job)
 
 extern "C" {
 
-aqz_status aqz_launch_reconstruct(const aqz_reconstruct_job *job, uint32_t n_multiprocessors, uint32_t shared_bytes,
-	aqz_gpu_stream s, aqz_error *err)
+aqz_status aqz_launch_reconstruct(const aqz_reconstruct_job *job, const aqz_gpu_limits *limits, aqz_gpu_stream s,
+	aqz_error *err)
 {
 	const aqz_reconstruct_job j = *job;
+	const uint32_t shared_bytes = limits->shared_block_bytes;
 
-	(void)n_multiprocessors;
 	MAY_FAIL(AQZ_E_GPU);
 	later(s, [=] { return reconstruct(j, shared_bytes); });
 	return AQZ_OK;

@@ -18,11 +18,13 @@ struct product_case {
 	uint32_t sms, shared_bytes;
 	bool bias;
 	uint32_t x_odd;  /* elements by which x is moved from its alignment */
+	uint32_t plan;   /* 0: the one that is taken; k: the k-th of those that are considered, or the last */
 };
 
 struct outcome {
 	bool ran;
 	aqz_gpu_product_plan plan;
+	uint32_t n_plans; /* that were considered */
 	double worst;    /* error over its bound */
 	uint64_t hash;   /* of all y */
 };

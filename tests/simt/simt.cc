@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The emulator of tests/simt/simt.h. */
+#undef _FORTIFY_SOURCE /* its longjmp stays on one stack */
 #include "gpu/lanes.h"
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <cstdio>
@@ -20,8 +22,22 @@ enum state { READY, AT_WARP, AT_BLOCK, DONE };
 /* What a warp does together. */
 enum act { NOTHING, SYNC, SHUFFLE, MMA };
 
+/* swapcontext asks the kernel for the mask of signals each time; a jump does not, but sanitizers must see a switch. */
+#if defined(__SANITIZE_ADDRESS__)
+#define AQZ_SIMT_JUMPS 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define AQZ_SIMT_JUMPS 0
+#endif
+#endif
+#ifndef AQZ_SIMT_JUMPS
+#define AQZ_SIMT_JUMPS 1
+#endif
+
 struct fiber {
-	ucontext_t context;
+	ucontext_t context; /* at its beginning */
+	jmp_buf at;         /* once it has begun */
+	bool begun;
 	std::vector<char> stack;
 	state now;
 	act what;
@@ -41,6 +57,7 @@ struct range { uintptr_t begin, end; bool writable; };
 
 std::vector<fiber> fibers;
 ucontext_t home;
+jmp_buf home_at;
 uint32_t current, block[3];
 grid shape;
 std::vector<uint8_t> shared, written;
@@ -48,7 +65,7 @@ std::map<std::pair<uint32_t, std::pair<int, uint32_t>>, lanes> pending;
 tally totals[KINDS];
 uint64_t n_mma, n_shfl, rng;
 std::vector<range> ranges;
-bool failed;
+bool failed, counting;
 void (*kernel)(const void *);
 const void *kernel_argument;
 
@@ -122,6 +139,8 @@ void close(const std::pair<int, uint32_t> &place, std::vector<access> &a)
 
 void note(int kind, uint32_t place, uint64_t at, uint32_t n)
 {
+	if (!counting)
+		return;
 	const uint32_t lane = current % WARP;
 	lanes &l = pending[{current / WARP, {kind, place}}];
 	std::vector<access> together;
@@ -240,9 +259,28 @@ void meet(fiber *w)
 		w[i].now = READY;
 }
 
+/* From a fiber to the loop. */
 void leave()
 {
-	swapcontext(&fibers[current].context, &home);
+	fiber &f = fibers[current];
+
+	if (!AQZ_SIMT_JUMPS)
+		swapcontext(&f.context, &home);
+	else if (_setjmp(f.at) == 0)
+		_longjmp(home_at, 1);
+}
+
+/* From the loop to a fiber, until it leaves. */
+void enter(fiber *f)
+{
+	if (!AQZ_SIMT_JUMPS) {
+		swapcontext(&home, &f->context);
+	} else if (_setjmp(home_at) == 0) {
+		if (f->begun)
+			_longjmp(f->at, 1);
+		f->begun = true;
+		setcontext(&f->context);
+	}
 }
 
 void wait_warp(act what)
@@ -272,6 +310,7 @@ void run_block()
 		f.context.uc_link = nullptr;
 		makecontext(&f.context, start, 0);
 		f.now = READY;
+		f.begun = false;
 		f.mma_kind = 0;
 	}
 	memset(shared.data(), 0xff, shared.size());
@@ -290,7 +329,7 @@ void run_block()
 				current = w * WARP + (i ^ turn) % WARP;
 				if (fibers[current].now == READY) {
 					any = true;
-					swapcontext(&home, &fibers[current].context);
+					enter(&fibers[current]);
 				}
 			}
 			for (uint32_t i = 0; i < WARP; i++)
@@ -354,7 +393,9 @@ void counts_clear()
 {
 	memset(totals, 0, sizeof totals);
 	n_mma = n_shfl = 0;
+	counting = true;
 }
+void counts_end() { counting = false; }
 void permit(const void *p, size_t n_bytes, bool writable)
 {
 	ranges.push_back({(uintptr_t)p, (uintptr_t)p + n_bytes, writable});

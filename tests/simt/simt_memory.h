@@ -23,7 +23,9 @@ enum kind { LDS, STS, LDG, LDG_ONCE, LDG_FAR, STG, KINDS };
 tally counts(kind k);
 uint64_t count_mma();
 uint64_t count_shfl();
+/* Nothing is counted before the first counts_clear() and after counts_end(). */
 void counts_clear();
+void counts_end();
 
 /* Memory that kernels may read, or write too. Accesses elsewhere are failures. */
 void permit(const void *p, size_t n_bytes, bool writable);

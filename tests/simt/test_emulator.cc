@@ -106,5 +106,6 @@ int test_emulator()
 	failed += passes("words", strided, 1, 1) + passes("words", strided, 2, 2) + passes("words", strided, 3, 1) +
 		passes("words", strided, 32, 32) + passes("places of 16 bytes", strided_wide, 1, 4) +
 		passes("places of 16 bytes", strided_wide, 2, 8) + passes("places of 16 bytes", strided_wide, 9, 4);
+	simt::counts_end();
 	return failed;
 }

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "gpu/product.h"
+#include "tests/sparse.h"
 
 namespace {
 
@@ -82,14 +83,34 @@ const char *fault_of(const aqz_gpu_product_plan &p, const aqz_gpu_limits &l)
 	return nullptr;
 }
 
+struct visited {
+	const aqz_gpu_limits *limits;
+	const char *fault;
+	uint32_t n;
+	double least; /* clocks */
+};
+
+void visit(void *user, const aqz_gpu_product_plan *plan)
+{
+	visited *const v = static_cast<visited *>(user);
+
+	if (v->fault == nullptr)
+		v->fault = fault_of(*plan, *v->limits);
+	if (v->n++ == 0 || plan->clocks < v->least)
+		v->least = plan->clocks;
+}
+
 } // namespace
 
 int test_plans()
 {
 	static const char *const ways[] = {"auto", "lut-g", "lut-r", "gather", "mma"};
 	int n = 0, failed = 0;
+	unsigned n_plans = 0;
 
-	for (const device &d : devices)
+	for (const device &d : devices) {
+		if (SPARSE > 1 && d.limits.n_multiprocessors != 132)
+			continue;
 		for (const aqz_scheme &scheme : schemes)
 			for (const auto &shape : shapes) {
 				aqz_gpu_layout layouts[3];
@@ -115,8 +136,16 @@ int test_plans()
 							product.x_dtype = product.y_dtype = AQZ_F16;
 							product.way = (aqz_gpu_way)way;
 							const char *fault = aqz_gpu_product_plan_make(&plan, &product, &d.limits);
+							visited all = {&d.limits, nullptr, 0, 0};
 							if (fault == nullptr)
 								fault = fault_of(plan, d.limits);
+							if (fault == nullptr)
+								fault = aqz_gpu_product_plans(&product, &d.limits, visit, &all);
+							if (fault == nullptr)
+								fault = all.fault;
+							if (fault == nullptr && all.least != plan.clocks)
+								fault = "not the plan with the fewest clocks";
+							n_plans += all.n;
 							if (fault == nullptr && way == 0 && columns <= 17 && plan.workspace_bytes > workspace)
 								fault = "more workspace than was said";
 							n++;
@@ -132,6 +161,7 @@ int test_plans()
 						}
 				}
 			}
-	printf("%d plans\n", n);
+	}
+	printf("%d products, %u plans\n", n, n_plans);
 	return failed;
 }
